@@ -1,0 +1,3 @@
+"""Content-addressed store of extracted features."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Clips to work with: made, loaded or fetched."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Transformers from clips to features."""
+
+__all__ = []

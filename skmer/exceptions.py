@@ -1,0 +1,58 @@
+"""Errors and warnings that skmer raises, each with what happened and what to do."""
+
+__all__ = [
+    "CacheWarning",
+    "ExtractionWarning",
+    "MediaError",
+    "MissingDependencyError",
+    "MissingStreamError",
+]
+
+
+class MediaError(ValueError):
+    """A clip could not be read.
+
+    Parameters
+    ----------
+    clip : str
+        The file, or the clip id, that could not be read.
+    stage : str
+        What was being done: ``"open"``, ``"audio"``, ``"video"``, ``"face"``,
+        ``"text"`` or ``"encode"``.
+    reason : str
+        The cause in one sentence.
+
+    Attributes
+    ----------
+    clip, stage, reason : str
+        As given.
+
+    Notes
+    -----
+    The error pickles, so that it reaches the caller from a worker process.
+    """
+
+    def __init__(self, clip, stage, reason):
+        super().__init__(clip, stage, reason)
+        self.clip = str(clip)
+        self.stage = stage
+        self.reason = reason
+
+    def __str__(self):
+        return f"{self.clip}: cannot read the {self.stage} part: {self.reason}"
+
+
+class MissingStreamError(ValueError):
+    """X lacks a stream (a block of columns) that an estimator was told to use."""
+
+
+class MissingDependencyError(ImportError):
+    """An optional package is needed for what was asked and is not installed."""
+
+
+class CacheWarning(UserWarning):
+    """The feature cache cannot be used as asked; results are right all the same."""
+
+
+class ExtractionWarning(UserWarning):
+    """Some clips gave no features; the message says how many and why."""

@@ -1,0 +1,3 @@
+"""Classifiers that fuse streams of features."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Scores of the field and their plots."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Plain torch networks and what trains them."""
+
+__all__ = []

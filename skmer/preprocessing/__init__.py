@@ -1,0 +1,3 @@
+"""Feature frames in, feature frames out."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""Published systems as functions that return plain, unfitted pipelines."""
+
+__all__ = []
