@@ -1,0 +1,24 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of real recordings kept beside the project; skips where absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("SKMER_SHARED_DATA", default))
+    if not (folder / "media").is_dir():
+        pytest.skip(f"real recordings are not at {folder}; set SKMER_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Keep every test away from the user's caches."""
+    folder = tmp_path_factory.mktemp("skmer-cache")
+    monkeypatch.setenv("SKMER_CACHE_DIR", str(folder / "features"))
+    monkeypatch.setenv("SKMER_DATA_HOME", str(folder / "data"))
