@@ -1,0 +1,351 @@
+"""Sound in, frame-level acoustic contours out: spectrum, cepstra, level, activity.
+
+Amplitude convention: full scale is 1, levels are in dB relative to it (a sine that
+just fills the range reads -3.01 dB), the constant offset of a sound is removed first
+and power below 1e-10 (-100 dB) counts as silence. Frames follow each other every
+10 ms whatever the rate; frame ``t`` is centred at ``(t + 0.5) * 10`` ms and sees zeros
+beyond the ends.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import fft, signal
+
+from skmer.encoders._acoustic_pitch import PitchTrack, track_pitch
+
+HOP = 0.01
+N_MELS = 26
+N_CEPSTRA = 16
+_WINDOW = 0.025
+_FLOOR = 1e-10
+_CEILING = 1e6
+_TOP_HZ = 8000.0
+_LOW_HZ = 20.0
+_BLOCK = 4096
+_ACTIVE_RANGE_DB = 35.0
+MIN_RATE = 8000
+
+SHAPE_NAMES = (
+    "centroid",
+    "spread",
+    "entropy",
+    "flux",
+    "rolloff25",
+    "rolloff50",
+    "rolloff75",
+    "rolloff90",
+    "slope0to500",
+    "slope500to1500",
+    "slope1000to5000",
+    "alpha",
+    "hammarberg",
+)
+
+
+@dataclass(frozen=True)
+class Contours:
+    """Everything known about a sound at frame level.
+
+    Attributes
+    ----------
+    log_mel : ndarray of shape (n_frames, n_mels), dB
+    cepstra : ndarray of shape (n_frames, n_cepstra), coefficients 1 to n_cepstra
+    level : ndarray of shape (n_frames,), dB relative to full scale
+    loudness : ndarray of shape (n_frames,), compressed and weighted sum of the bands
+    shape : ndarray of shape (n_frames, 13), in the order of ``SHAPE_NAMES``
+    pitch : PitchTrack
+    active : bool ndarray of shape (n_frames,), True where something sounds
+    """
+
+    log_mel: np.ndarray
+    cepstra: np.ndarray
+    level: np.ndarray
+    loudness: np.ndarray
+    shape: np.ndarray
+    pitch: PitchTrack
+    active: np.ndarray
+
+
+def check_sound(sound, rate):
+    """Return `sound` as float32 without its constant offset, or say what is wrong."""
+    sound = np.asarray(sound)
+    if sound.ndim != 1 or not sound.size:
+        raise ValueError(
+            f"A sound is a 1-D array of at least one sample, got shape {sound.shape}."
+        )
+    if not rate >= MIN_RATE:
+        raise ValueError(
+            f"Acoustic features need a rate of at least {MIN_RATE} Hz, got {rate!r}; "
+            "resample the sound first."
+        )
+    if not np.issubdtype(sound.dtype, np.floating):
+        raise ValueError(
+            f"A sound is an array of floats with full scale 1, got {sound.dtype}; "
+            "divide integer samples by their full scale first."
+        )
+    if not np.isfinite(sound).all():
+        raise ValueError("The sound holds NaN or infinite samples; clean it first.")
+    # Far beyond any real sound, low enough that no sum of squares overflows.
+    sound = np.clip(sound, -_CEILING, _CEILING).astype(np.float32)
+    return sound - np.float32(sound.mean(dtype=np.float64))
+
+
+def frame_blocks(sound, rate, width):
+    """Yield windows of `width` samples around the frame centres, a block at a time.
+
+    Blocks bound the memory that an hour of sound takes.
+    """
+    n_frames = max(1, round(sound.size / (rate * HOP)))
+    starts = np.floor((np.arange(n_frames) + 0.5) * (rate * HOP)).astype(np.intp)
+    padded = np.pad(sound, (width // 2, width))
+    windows = sliding_window_view(padded, width)
+    for first in range(0, n_frames, _BLOCK):
+        yield windows[starts[first : first + _BLOCK]]
+
+
+def mel_from_hz(hz):
+    """Mel scale of O'Shaughnessy (1987): 1000 Hz is 1000 mel."""
+    return 2595.0 * np.log10(1.0 + np.asarray(hz, dtype=np.float64) / 700.0)
+
+
+def hz_from_mel(mel):
+    """Undo :func:`mel_from_hz`."""
+    return 700.0 * (10.0 ** (np.asarray(mel, dtype=np.float64) / 2595.0) - 1.0)
+
+
+def mel_edges(rate, n_mels=N_MELS):
+    """Corner frequencies of the triangular bands, ndarray of shape (n_mels + 2,), Hz.
+
+    The bands span 20 Hz to 8 kHz, or to half the rate where that is lower.
+    """
+    top = min(_TOP_HZ, rate / 2)
+    return hz_from_mel(np.linspace(mel_from_hz(_LOW_HZ), mel_from_hz(top), n_mels + 2))
+
+
+def mel_filterbank(rate, n_fft, n_mels=N_MELS):
+    """Triangular mel bands of unit height, float32 of shape (n_bins, n_mels).
+
+    Between two bins a narrow band would see nothing, so each triangle is averaged
+    over the width of a bin instead of being sampled at its centre.
+    """
+    edges = mel_edges(rate, n_mels)
+    fine = 8
+    n_bins = n_fft // 2 + 1
+    offsets = (np.arange(fine) + 0.5) / fine - 0.5
+    hz = (np.arange(n_bins)[:, None] + offsets) * (rate / n_fft)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    hz = hz[..., None]
+    rising, falling = (hz - low) / (centre - low), (high - hz) / (high - centre)
+    bank = np.clip(np.minimum(rising, falling), 0.0, None).mean(axis=1)
+    return bank.astype(np.float32)
+
+
+def equal_loudness(hz):
+    """Weight of the ear at 40 phon, on power (Hermansky 1990)."""
+    w2 = (2 * np.pi * np.asarray(hz, dtype=np.float64)) ** 2
+    return (w2 + 56.8e6) * w2**2 / ((w2 + 6.3e6) ** 2 * (w2 + 0.38e9))
+
+
+@lru_cache(maxsize=8)
+def _plan(rate):
+    """Return window, FFT length and the matrices that depend on the rate alone."""
+    width = round(_WINDOW * rate)
+    n_fft = fft.next_fast_len(width, real=True)
+    n_fft = 1 << (n_fft - 1).bit_length()
+    hz = np.arange(n_fft // 2 + 1) * (rate / n_fft)
+    keep = hz <= min(_TOP_HZ, rate / 2)
+    hz = hz[keep]
+    bank = mel_filterbank(rate, n_fft)[keep]
+    window = signal.get_window("hann", width).astype(np.float32)
+    # One-sided power, so that the bins add up to the mean square of the frame.
+    scale = 2.0 / (n_fft * np.sum(window.astype(np.float64) ** 2))
+    weights = equal_loudness(mel_edges(rate)[1:-1]).astype(np.float32)
+    lines = []
+    for low, high in ((0, 500), (500, 1500), (1000, 5000)):
+        inside = (hz >= low) & (hz <= high) & (hz > 0)
+        centred = np.where(inside, hz - hz[inside].mean(), 0.0) / 1000.0
+        lines.append(centred / np.sum(centred**2))
+    lines = np.stack(lines, axis=1).astype(np.float32)
+    # Orthonormal DCT-II without coefficient 0, scaled to the mean over the bands.
+    k, m = np.arange(1, N_CEPSTRA + 1), np.arange(N_MELS)
+    dct = np.cos(np.pi / N_MELS * (m[:, None] + 0.5) * k) * np.sqrt(2.0 / N_MELS)
+    return {
+        "width": width,
+        "n_fft": n_fft,
+        "keep": keep,
+        "hz": hz.astype(np.float32),
+        "bank": bank,
+        "window": window,
+        "scale": np.float32(scale),
+        "loudness": weights,
+        "lines": lines,
+        "dct": dct.astype(np.float32),
+    }
+
+
+def decibel(power):
+    """Power to dB relative to full scale, never below -100 dB."""
+    return 10.0 * np.log10(np.maximum(power, np.float32(_FLOOR)))
+
+
+def _spectral_shape(power, plan):
+    """Twelve descriptors of each row's spectrum (all of SHAPE_NAMES but the flux)."""
+    hz, lines = plan["hz"], plan["lines"]
+    power = power + np.float32(_FLOOR / power.shape[1])
+    share = power / power.sum(axis=1, keepdims=True)
+    centroid = share @ hz
+    spread = np.sqrt(np.maximum(share @ hz**2 - centroid**2, 0.0))
+    log_power = np.log2(share)
+    entropy = -np.einsum("tf,tf->t", share, log_power) / np.log2(share.shape[1])
+    summed = np.cumsum(share, axis=1)
+    rolloff = [
+        hz[np.minimum((summed < part).sum(axis=1), hz.size - 1)]
+        for part in (0.25, 0.5, 0.75, 0.9)
+    ]
+    slopes = (log_power * np.float32(10 * np.log10(2.0))) @ lines
+
+    def band(low, high):
+        return power[:, np.searchsorted(hz, low) : np.searchsorted(hz, high)]
+
+    alpha = band(50, 1000).sum(axis=1) / band(1000, 5000).sum(axis=1)
+    hammarberg = band(0, 2000).max(axis=1) / band(2000, 5000).max(axis=1)
+    return [
+        centroid,
+        spread,
+        entropy,
+        *rolloff,
+        *slopes.T,
+        10 * np.log10(alpha),
+        10 * np.log10(hammarberg),
+    ]
+
+
+def deltas(contours, reach=2):
+    """Slope of a straight line through `reach` frames on either side, per frame.
+
+    Parameters
+    ----------
+    contours : ndarray of shape (n_frames, n_contours)
+    reach : int, default=2
+
+    Returns
+    -------
+    ndarray of shape (n_frames, n_contours)
+        Change per frame; the end frames are repeated beyond the ends.
+    """
+    padded = np.pad(contours, ((reach, reach), (0, 0)), mode="edge")
+    n = contours.shape[0]
+    total = np.zeros_like(contours)
+    for k in range(1, reach + 1):
+        ahead, behind = padded[reach + k :][:n], padded[reach - k :][:n]
+        total += k * (ahead - behind)
+    return total / np.float32(2 * sum(k * k for k in range(1, reach + 1)))
+
+
+def find_active(level):
+    """Frames within 35 dB of the loud ones (the 95th percentile of `level`).
+
+    A sound of nothing but silence has no active frame.
+    """
+    loud = np.percentile(level, 95)
+    loud = max(float(loud), float(level.max()) - 20.0)
+    return (level > loud - _ACTIVE_RANGE_DB) & (level > -99.0)
+
+
+def analyse(sound, rate, *, pitch_range=(65, 650)):
+    """Compute all frame-level contours of a sound.
+
+    Parameters
+    ----------
+    sound : ndarray of shape (n_samples,)
+        Mono, full scale 1.
+    rate : int
+        Samples per second, at least 8000.
+    pitch_range : tuple of (float, float), Hz
+        Lowest and highest pitch to look for.
+
+    Returns
+    -------
+    Contours
+    """
+    sound = check_sound(sound, rate)
+    plan = _plan(rate)
+    parts = []
+    for frames in frame_blocks(sound, rate, plan["width"]):
+        spectrum = fft.rfft(frames * plan["window"], plan["n_fft"], axis=1)
+        spectrum = spectrum[:, plan["keep"]]
+        power = (spectrum.real**2 + spectrum.imag**2) * plan["scale"]
+        parts.append(
+            (power @ plan["bank"], power.sum(axis=1), *_spectral_shape(power, plan))
+        )
+    mel, total, *shape = (np.concatenate(part) for part in zip(*parts, strict=True))
+    log_mel = decibel(mel)
+    level = decibel(total)
+    loudness = np.sum((mel * plan["loudness"]) ** np.float32(1 / 3), axis=1)
+    tone = np.sqrt(mel + np.float32(_FLOOR))
+    tone /= np.linalg.norm(tone, axis=1, keepdims=True)
+    flux = np.zeros(level.size, np.float32)
+    flux[1:] = np.linalg.norm(np.diff(tone, axis=0), axis=1)
+    shape.insert(SHAPE_NAMES.index("flux"), flux)
+    return Contours(
+        log_mel=log_mel,
+        cepstra=log_mel @ plan["dct"],
+        level=level,
+        loudness=loudness,
+        shape=np.stack(shape, axis=1).astype(np.float32),
+        pitch=track_pitch(sound, rate, level, pitch_range),
+        active=find_active(level),
+    )
+
+
+def frame_contours(sound, rate=16000, **options):
+    """Sequence of acoustic descriptors, one row every 10 ms.
+
+    Parameters
+    ----------
+    sound : ndarray of shape (n_samples,)
+        Mono, full scale 1.
+    rate : int, default=16000
+    **options
+        See :func:`analyse`.
+
+    Returns
+    -------
+    names : list of str of length n_contours
+    contours : float32 ndarray of shape (n_frames, n_contours)
+        Log-mel bands and level in dB, loudness, cepstra and their deltas, spectral
+        shape, pitch in semitones over 27.5 Hz and the other descriptors of voiced
+        frames; these are 0 where a frame is unvoiced (``voiced`` is 0 there).
+    hop : float
+        Seconds from one row to the next, 0.01.
+    """
+    c = analyse(sound, rate, **options)
+    p = c.pitch
+    pitch = np.where(p.voiced, 12 * np.log2(np.maximum(p.f0, 1.0) / 27.5), 0.0)
+    blocks = [
+        ([f"logmel{i:02d}" for i in range(1, c.log_mel.shape[1] + 1)], c.log_mel),
+        ([f"mfcc{i:02d}" for i in range(1, c.cepstra.shape[1] + 1)], c.cepstra),
+        (
+            [f"dmfcc{i:02d}" for i in range(1, c.cepstra.shape[1] + 1)],
+            deltas(c.cepstra),
+        ),
+        (["level"], c.level[:, None]),
+        (["loudness"], c.loudness[:, None]),
+        (list(SHAPE_NAMES), c.shape),
+        (["voiced"], p.voiced[:, None]),
+        (["active"], c.active[:, None]),
+        (["f0"], pitch[:, None]),
+        (["periodicity"], p.periodicity[:, None]),
+        (["hnr"], p.hnr[:, None]),
+        (["h1h2", "h1a3"], p.tilt),
+        (
+            [f"{what}{i}" for what in ("formant", "bandwidth") for i in (1, 2, 3)],
+            p.formants,
+        ),
+    ]
+    names = [name for block, _ in blocks for name in block]
+    table = np.concatenate([np.asarray(b, np.float32) for _, b in blocks], axis=1)
+    return names, table, HOP
