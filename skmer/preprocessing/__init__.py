@@ -1,3 +1,5 @@
 """Feature frames in, feature frames out."""
 
-__all__ = []
+from skmer.preprocessing._imputer import ModalityImputer
+
+__all__ = ["ModalityImputer"]

@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import (
     Interval,
     Options,
     StrOptions,
+    validate_params,
 )
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
@@ -26,4 +27,5 @@ __all__ = [
     "_get_output_config",
     "_num_samples",
     "_safe_indexing",
+    "validate_params",
 ]

@@ -1,0 +1,58 @@
+"""ModalityWeightsDisplay."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+from skmer.metrics import ModalityWeightsDisplay
+
+matplotlib.use("Agg")
+
+WEIGHTS = np.array([[0.7, 0.3], [0.5, np.nan], [0.1, 0.9]])
+
+
+def test_means_by_class_leave_out_what_is_missing():
+    display = ModalityWeightsDisplay.from_weights(
+        WEIGHTS, ["audio", "text"], y=["sad", "sad", "glad"], plot=False
+    )
+    assert display.groups == ["glad", "sad"]
+    np.testing.assert_allclose(display.weights, [[0.1, 0.9], [0.6, 0.3]])
+    np.testing.assert_allclose(display.spread, [[0, 0], [0.1, 0]], atol=1e-12)
+
+
+def test_bars_are_the_means():
+    from matplotlib import pyplot
+
+    display = ModalityWeightsDisplay.from_weights(WEIGHTS, ["audio", "text"])
+    try:
+        assert display.groups == ["all clips"]
+        heights = [[bar.get_height() for bar in bars] for bars in display.bars_]
+        np.testing.assert_allclose(np.ravel(heights), [1.3 / 3, 0.6])
+        labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert labels == ["audio", "text"]
+        _, axes = pyplot.subplots()
+        assert display.plot(ax=axes).ax_ is axes
+    finally:
+        pyplot.close("all")
+
+
+def test_unlabelled_clips_are_left_out():
+    display = ModalityWeightsDisplay.from_weights(
+        WEIGHTS, ["audio", "text"], y=[0, -1, 0], plot=False
+    )
+    assert display.groups == ["0"]
+    np.testing.assert_allclose(display.weights, [[0.4, 0.6]])
+
+
+def test_shapes_must_match():
+    with pytest.raises(ValueError, match=r"\(3, 2\)"):
+        ModalityWeightsDisplay.from_weights(WEIGHTS, ["audio"])
+    with pytest.raises(ValueError, match="2 labels for 3"):
+        ModalityWeightsDisplay.from_weights(WEIGHTS, ["a", "t"], y=[0, 1])
+
+
+def test_estimators_without_weights_are_refused():
+    from sklearn.linear_model import LogisticRegression
+
+    with pytest.raises(TypeError, match="LogisticRegression"):
+        ModalityWeightsDisplay.from_estimator(LogisticRegression(), WEIGHTS)
