@@ -1,3 +1,6 @@
 """Classifiers that fuse streams of features."""
 
-__all__ = []
+from skmer.fusion._attention import AttentionFusionClassifier
+from skmer.fusion._base import FusionClassifier
+
+__all__ = ["AttentionFusionClassifier", "FusionClassifier"]

@@ -1,0 +1,645 @@
+"""The base of all fusion classifiers: what scikit-learn expects of them."""
+
+import copy
+import inspect
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+from torch import nn
+
+from skmer._streams import resolve_streams
+from skmer.fusion._data import StreamData, StreamDataset, to_stream_data
+from skmer.fusion._skorch import StreamNet, _logits
+from skmer.fusion._split import inner_split
+from skmer.modules import RandomSource
+from skmer.utils import split_labels
+from skmer.utils._sklearn import HasMethods, Interval, StrOptions
+
+
+class FusionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, StreamNet):
+    """Train a torch module that fuses streams of features.
+
+    A skorch classifier that reads the streams from the column names of X, infers
+    the module's sizes, and follows scikit-learn in everything else. Use one of its
+    subclasses, or give a module of your own.
+
+    Parameters
+    ----------
+    module : type
+        Class of the module. It is called as ``module(stream_sizes={name: size},
+        n_classes=..., **module__*)``, gets ``random_source=`` too where its
+        constructor takes it, and has ``forward(streams, mask)``, which returns
+        logits or a tuple that begins with them, ``encode(streams, mask)`` and
+        perhaps ``weights(streams, mask)``; see :class:`skmer.modules.AttentionFusion`.
+    streams : None, sequence of str or dict, default=None
+        The streams to fuse. None reads them from the column names; a sequence
+        selects some by name (``"video"`` takes ``video__face`` and ``video__frame``
+        together); a dict maps names to slices, column names or column numbers. X
+        without names is one stream, ``"all"``, unless a dict says otherwise.
+    criterion : type, default=torch.nn.CrossEntropyLoss
+        Class of the loss; takes ``reduction="none"``.
+    optimizer : type, default=torch.optim.Adam
+        Class of the optimiser; its fused form is used where torch has one.
+    lr : float, default=1e-3
+        Learning rate.
+    weight_decay : float, default=1e-5
+        Weight decay, for optimisers that have it.
+    max_epochs : int, default=30
+        Passes over the training rows of one ``fit`` or ``partial_fit``.
+    batch_size : int, default=32
+        Clips in a step of the optimiser.
+    train_split : None, float, int or splitter, default=None
+        None trains on every labelled row. Otherwise part of the labelled rows is
+        set aside (a share, one fold of that many, or the first split of a
+        splitter), stratified, with rows of one clip id on one side; training stops
+        when their weighted F1 has not risen for ``patience`` epochs, and the
+        weights of the best epoch are kept.
+    groups : Series or None, default=None
+        Group of each clip (the speaker, say), indexed by clip id. Rows of one group
+        stay on one side of ``train_split``.
+    patience : int or None, default=10
+        Epochs without improvement before training stops; None never stops. Counts
+        only with ``train_split``.
+    keep_epochs : bool, default=False
+        Keep the weights after each epoch for :meth:`staged_predict_proba`.
+    class_weight : None, "balanced" or dict, default=None
+        Weights of the classes in the loss, as elsewhere in scikit-learn.
+    sampler : None or "balanced", default=None
+        ``"balanced"`` draws each epoch's clips with replacement so that all
+        classes come equally often.
+    modality_dropout : float, default=0.0
+        Probability with which a clip's stream is hidden in a training step; at
+        least one remains.
+    gradient_clip_norm, gradient_clip_value : float or None, default=None
+        Limit of the norm of all gradients together, or of each one's size.
+    callbacks : None, "disable" or list of skorch callbacks, default=None
+        Further callbacks.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the last one's weights.
+    verbose : int, default=0
+        1 prints a line per epoch.
+    device : str, default="auto"
+        Where to compute. ``"auto"`` asks :func:`skmer.get_config`, which by
+        default takes a GPU if there is one.
+    random_state : int, RandomState or None, default=None
+        Seed of initial weights, order, dropout and split. None takes a fresh one
+        from the operating system. Global generators are never touched.
+    **params : dict
+        ``module__*``, ``criterion__*``, ``optimizer__*`` and ``callbacks__*``, as
+        in skorch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, without the mark of unlabelled rows.
+    class_prior_ : ndarray of shape (n_classes,)
+        Share of each class in the training rows, with their weights.
+    streams_ : dict of str to ndarray of int
+        Columns of each stream, by name in alphabetical order; the order in which
+        the module and :meth:`modality_weights` have them.
+    module_ : torch.nn.Module
+        The trained module.
+    device_ : torch.device
+        Where it lives.
+    history_ : skorch.history.History
+        One entry per epoch: ``train_loss`` and, with ``train_split``,
+        ``valid_loss`` and ``valid_f1_weighted``.
+    best_epoch_ : int or None
+        Epoch whose weights were kept, from 1; None without ``train_split``.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names.
+
+    Notes
+    -----
+    Rows without a label are ignored. A clip lacks a stream where any column of the
+    stream is NaN; the stream is then masked for the clip. A clip that lacks all
+    streams is not learnt from and is predicted from ``class_prior_``; its code in
+    :meth:`transform` is the module's for a clip without streams. Rows of weight
+    zero are left out.
+
+    Sample weights are divided by their mean over the training rows and multiply
+    the loss; what an integer weight does therefore equals repeating the row only
+    up to how rows fall into batches.
+    """
+
+    _parameter_constraints: dict = {
+        "module": [callable],
+        "streams": [None, "array-like", dict],
+        "criterion": [callable],
+        "optimizer": [callable],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "train_split": [
+            None,
+            Interval(Real, 0, 1, closed="neither"),
+            Interval(Integral, 2, None, closed="left"),
+            HasMethods("split"),
+        ],
+        "groups": [None, pd.Series],
+        "patience": [None, Interval(Integral, 1, None, closed="left")],
+        "keep_epochs": ["boolean"],
+        "class_weight": [None, StrOptions({"balanced"}), dict],
+        "sampler": [None, StrOptions({"balanced"})],
+        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+        "gradient_clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "gradient_clip_value": [None, Interval(Real, 0, None, closed="neither")],
+        "callbacks": [None, StrOptions({"disable"}), list],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+    }
+
+    # skorch's __init__ also assigns fitted state, so it is not called.
+    def __init__(
+        self,
+        module,
+        *,
+        streams=None,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=1e-3,
+        weight_decay=1e-5,
+        max_epochs=30,
+        batch_size=32,
+        train_split=None,
+        groups=None,
+        patience=10,
+        keep_epochs=False,
+        class_weight=None,
+        sampler=None,
+        modality_dropout=0.0,
+        gradient_clip_norm=None,
+        gradient_clip_value=None,
+        callbacks=None,
+        warm_start=False,
+        verbose=0,
+        device="auto",
+        random_state=None,
+        **params,
+    ):
+        self.module = module
+        self.streams = streams
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.train_split = train_split
+        self.groups = groups
+        self.patience = patience
+        self.keep_epochs = keep_epochs
+        self.class_weight = class_weight
+        self.sampler = sampler
+        self.modality_dropout = modality_dropout
+        self.gradient_clip_norm = gradient_clip_norm
+        self.gradient_clip_value = gradient_clip_value
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.device = device
+        self.random_state = random_state
+        self._set_extra_params(params)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    # Fitting
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on the labelled rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features; NaN where a clip lacks a stream. The index of a DataFrame is
+            the clip id.
+        y : array-like of shape (n_clips,)
+            Labels; unlabelled rows as :func:`skmer.utils.split_labels` knows them.
+        sample_weight : array-like of shape (n_clips,) or None, default=None
+            Weight of each row in the loss.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        MissingStreamError
+            If X lacks a stream that ``streams`` asks for.
+        ValueError
+            If no row has a label, a stream has no value in any training row, or
+            training diverges.
+        """
+        resume = self.warm_start and self.initialized_
+        return self._fit(X, y, sample_weight, classes=None, resume=resume)
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for ``max_epochs`` more epochs, from where the last call ended.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features, as for :meth:`fit`.
+        y : array-like of shape (n_clips,)
+            Labels, as for :meth:`fit`.
+        classes : array-like of shape (n_classes,) or None, default=None
+            All labels that will ever come; None takes those of the first call.
+        sample_weight : array-like of shape (n_clips,) or None, default=None
+            Weight of each row in the loss.
+
+        Returns
+        -------
+        self : object
+        """
+        return self._fit(X, y, sample_weight, classes, resume=self.initialized_)
+
+    def _fit(self, X, y, sample_weight, classes, resume):
+        self._validate_params()
+        data, codes, clips = self._training_data(X, y, sample_weight, classes, resume)
+        seed = self._start(resume)
+        train, valid = self._divide(data, codes, clips, seed)
+        self._set_prior(train)
+        with self._randomness():
+            if not resume:
+                self.initialize()
+            self.notify("on_train_begin", X=X, y=y)
+            self.best_epoch_ = None
+            try:
+                self.best_epoch_ = self._run_epochs(train, valid)
+            except KeyboardInterrupt:
+                # What callbacks raise to stop early, and users at the keyboard.
+                pass
+            self.notify("on_train_end", X=X, y=y)
+        code = self._map(lambda batch: self._encode(batch), train[:1])
+        self._n_features_out = code.shape[1]
+        return self
+
+    def _training_data(self, X, y, sample_weight, classes, resume):
+        """Return the clips to learn from, their classes and their ids."""
+        clips = X.index if isinstance(X, pd.DataFrame) else None
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
+            warnings.warn(
+                "A column-vector y was passed when a 1d array was expected.",
+                DataConversionWarning,
+                stacklevel=4,
+            )
+        table = self._validated(X, reset=not resume)
+        labelled, known, codes = split_labels(y)
+        check_consistent_length(table, codes)
+        weight = np.ones(len(table))
+        if sample_weight is not None:
+            weight = _check_sample_weight(
+                sample_weight, table, dtype=np.float64, ensure_non_negative=True
+            )
+        rows = labelled & (weight > 0)
+        if not rows.any():
+            raise ValueError(
+                f"{type(self).__name__} needs rows with a label and a weight above "
+                f"zero; {int(labelled.sum())} of {len(table)} rows have a label."
+            )
+        codes = self._set_classes(known, codes, classes, resume)
+        if not resume:
+            names = getattr(self, "feature_names_in_", None)
+            groups = resolve_streams(self.streams, names, table.shape[1])
+            # One order whatever the order of the columns: the same net comes out.
+            self.streams_ = dict(sorted(groups.items()))
+        self.device_ = self._resolve_device()
+        data = self._stream_data(table if rows.all() else table[rows])
+        weight, codes = weight[rows], codes[rows]
+        clips = None if clips is None else clips[rows]
+        self._check_streams(data)
+        weight *= self._class_weights(codes)
+        if weight.min() < weight.max():
+            data.weight = torch.from_numpy(weight.astype(np.float32)).to(self.device_)
+        some = data.present().any(dim=1)
+        if not bool(some.all()):
+            data = data.take(some.nonzero().squeeze(1))
+            some = some.cpu().numpy()
+            codes = codes[some]
+            clips = None if clips is None else clips[some]
+        return data, codes, clips
+
+    def _validated(self, X, reset):
+        return validate_data(
+            self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=reset
+        )
+
+    def _stream_data(self, table):
+        return to_stream_data(table, self.streams_, self.device_)
+
+    def _set_classes(self, known, codes, classes, resume):
+        """Set ``classes_`` and return the positions of the labels in it."""
+        if not resume and classes is None:
+            self.classes_inferred_ = known
+            return codes
+        if not resume:
+            self.classes_inferred_ = np.unique(classes)
+        foreign = ~np.isin(known, self.classes_)
+        if foreign.any():
+            raise ValueError(
+                f"y holds the label {known[foreign][0]!r}, which is not among the "
+                f"classes {self.classes_.tolist()} that this {type(self).__name__} "
+                "was made for. Name all classes at the first partial_fit, or fit anew "
+                "with warm_start=False."
+            )
+        where = np.searchsorted(self.classes_, known)
+        return np.where(codes < 0, -1, where[codes])
+
+    @property
+    def classes_(self):
+        """Labels that the classifier knows."""
+        try:
+            return self.classes_inferred_
+        except AttributeError:
+            raise AttributeError(
+                f"{type(self).__name__} has no classes_ before it is fitted."
+            ) from None
+
+    def _check_streams(self, data):
+        absent = ~data.present().any(dim=0).cpu().numpy()
+        if absent.any():
+            names = [n for n, gone in zip(self.streams_, absent, strict=True) if gone]
+            rest = [n for n in self.streams_ if n not in names]
+            raise ValueError(
+                f"Stream {names[0]!r} has no value in any of the {len(data)} training "
+                f"rows: every one has a NaN in its {len(self.streams_[names[0]])} "
+                f"columns. Leave it out (streams={rest}), fill it with "
+                "skmer.preprocessing.ModalityImputer, or check that the step that "
+                "makes it can read the clips."
+            )
+
+    def _class_weights(self, codes):
+        """Return the weight of each row's class."""
+        if self.class_weight is None:
+            return 1.0
+        present = np.unique(codes)
+        labels = self.classes_[codes]
+        weights = np.ones(len(self.classes_))
+        weights[present] = compute_class_weight(
+            self.class_weight, classes=self.classes_[present], y=labels
+        )
+        return weights[codes]
+
+    def _start(self, resume):
+        """Seed everything random; return the seed of the inner split."""
+        if not resume:
+            # None must not draw from numpy's global generator, as
+            # check_random_state(None) would.
+            state = (
+                np.random.default_rng()
+                if self.random_state is None
+                else check_random_state(self.random_state)
+            )
+            draw = state.integers if self.random_state is None else state.randint
+            self.random_source_ = RandomSource(int(draw(2**31 - 1)))
+            self.epoch_states_ = []
+        return self.random_source_.seed
+
+    def _divide(self, data, codes, clips, seed):
+        """Return the datasets to learn from and to watch, the second perhaps None."""
+        labels = torch.from_numpy(codes).to(self.device_)
+        if self.train_split is None:
+            return self._weighted(data, labels), None
+        parts = inner_split(self.train_split, codes, clips, self.groups, seed)
+        learn, watch = (torch.from_numpy(part).to(self.device_) for part in parts)
+        train = self._weighted(data.take(learn), labels[learn])
+        watched = data.take(watch)
+        watched.weight = None
+        return train, StreamDataset(watched, labels[watch])
+
+    @staticmethod
+    def _weighted(data, labels):
+        if data.weight is not None:
+            data.weight = data.weight / data.weight.mean()
+        return StreamDataset(data, labels)
+
+    def _set_prior(self, train):
+        weight = None if train.X.weight is None else train.X.weight.double().cpu()
+        prior = torch.bincount(train.y.cpu(), weight, minlength=len(self.classes_))
+        if self.sampler == "balanced":
+            prior = prior > 0
+        prior = prior.double().numpy()
+        self.class_prior_ = prior / prior.sum()
+
+    def _module_params(self):
+        """Return the module's arguments that follow from X, y and parameters."""
+        if not hasattr(self, "streams_"):
+            return {}
+        params = {
+            "stream_sizes": {name: len(c) for name, c in self.streams_.items()},
+            "n_classes": len(self.classes_),
+        }
+        if "random_source" in inspect.signature(self.module).parameters:
+            params["random_source"] = self.random_source_
+        return params
+
+    # Prediction
+
+    def get_dataset(self, X, y=None):
+        """Return X as tensors on the device; what is that already stays as it is."""
+        if isinstance(X, StreamDataset):
+            return X
+        if isinstance(X, StreamData):
+            return StreamDataset(X)
+        return StreamDataset(self._stream_data(self._validated(X, reset=False)))
+
+    def _map(self, function, X):
+        """Apply a function of a batch to all of X; return one ndarray."""
+        data = X[0] if isinstance(X, tuple) else X
+        dataset = self.get_dataset(data)
+        self._set_training(False)
+        with torch.no_grad():
+            parts = [function(batch) for batch, _ in self.get_iterator(dataset)]
+        return torch.cat(parts).cpu().numpy()
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_clips, n_classes), dtype float64
+            Rows sum to one; ``class_prior_`` where a clip lacks every stream.
+        """
+        check_is_fitted(self)
+        dataset = self.get_dataset(X)
+        # skorch's scoring callbacks put cached outputs in place of forward_iter.
+        outputs = self.forward_iter(dataset, training=False, device="cpu")
+        logits = torch.cat([_logits(output) for output in outputs])
+        return self._probabilities(logits, dataset)
+
+    def _probabilities(self, logits, dataset):
+        proba = logits.double().softmax(dim=1).cpu().numpy()
+        if dataset.X.mask is not None:
+            empty = ~dataset.X.mask.any(dim=1).cpu().numpy()
+            proba[empty] = self.class_prior_
+        return proba
+
+    def predict(self, X):
+        """Return the most probable label of each clip.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_clips,)
+        """
+        codes = self.predict_proba(X).argmax(axis=1)
+        # Scoring callbacks hand in datasets, whose y is positions, not labels.
+        internal = isinstance(X, (StreamData, StreamDataset))
+        return codes if internal else self.classes_[codes]
+
+    def staged_predict_proba(self, X):
+        """Yield what :meth:`predict_proba` would have said after each epoch.
+
+        Needs ``keep_epochs=True``.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Yields
+        ------
+        proba : ndarray of shape (n_clips, n_classes)
+        """
+        check_is_fitted(self)
+        if not self.epoch_states_:
+            raise ValueError(
+                "staged_predict_proba needs the weights of every epoch. Fit with "
+                "keep_epochs=True."
+            )
+        dataset = self.get_dataset(X)
+        module = copy.deepcopy(self.module_).eval()
+        for state in self.epoch_states_:
+            module.load_state_dict(state)
+            with torch.no_grad():
+                logits = [
+                    _logits(module(batch.streams(), batch.mask))
+                    for batch, _ in self.get_iterator(dataset)
+                ]
+            yield self._probabilities(torch.cat(logits), dataset)
+
+    def transform(self, X):
+        """Return the fused code of each clip: the input of the module's head.
+
+        Codes of the rows that the net was trained on are optimistic; use held-out
+        rows to train something on them.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_clips, n_codes), dtype float32
+        """
+        check_is_fitted(self)
+        return self._map(self._encode, X)
+
+    def _encode(self, batch):
+        return self.module_.encode(batch.streams(), batch.mask)
+
+    def modality_weights(self, X, *, normalize=False):
+        """Return the weight that the module gives to each stream.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+        normalize : bool, default=False
+            Return each weight's share of the clip's sum of absolute weights; 0
+            for a clip without streams.
+
+        Returns
+        -------
+        weights : DataFrame or ndarray of shape (n_clips, n_streams)
+            A DataFrame with X's index if X is a DataFrame; columns as in
+            ``streams_``. 0 where a clip lacks the stream.
+
+        Raises
+        ------
+        AttributeError
+            If the module has no weights to show.
+        """
+        check_is_fitted(self)
+        if not hasattr(self.module_, "weights"):
+            raise AttributeError(
+                f"{type(self.module_).__name__} has no stream weights: give it a "
+                "method weights(streams, mask), or use saliency(X)."
+            )
+        weights = self._map(lambda b: self.module_.weights(b.streams(), b.mask), X)
+        if normalize:
+            weights = np.abs(weights)
+            total = weights.sum(axis=1, keepdims=True)
+            weights = weights / np.where(total > 0, total, 1)
+        return self._per_stream(weights, X)
+
+    def saliency(self, X):
+        """Return how much each stream counts for the predicted class.
+
+        The gradient of the predicted class's logit times the input, its absolute
+        values summed over the columns of each stream.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Returns
+        -------
+        saliency : DataFrame or ndarray of shape (n_clips, n_streams)
+            A DataFrame with X's index if X is a DataFrame; columns as in
+            ``streams_``. 0 where a clip lacks the stream.
+        """
+        check_is_fitted(self)
+
+        def of_batch(batch):
+            values = batch.values.detach().clone().requires_grad_()
+            with torch.enable_grad():
+                view = StreamData(values, batch.sizes, batch.mask)
+                top = _logits(self.infer(view)).max(dim=1).values
+                (gradient,) = torch.autograd.grad(top.sum(), values)
+            parts = (gradient * values).detach().abs().split(batch.sizes, dim=1)
+            return torch.stack([part.sum(dim=1) for part in parts], dim=1)
+
+        return self._per_stream(self._map(of_batch, X), X)
+
+    def _per_stream(self, values, X):
+        if not isinstance(X, pd.DataFrame):
+            return values
+        return pd.DataFrame(values, index=X.index, columns=list(self.streams_))

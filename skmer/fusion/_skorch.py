@@ -1,0 +1,421 @@
+"""What skmer changes in skorch: parameters, device, pickling and the loop."""
+
+import contextlib
+import difflib
+import inspect
+import threading
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.metrics import f1_score
+from skorch import NeuralNet, NeuralNetClassifier
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch import nn
+
+from skmer._config import get_config
+from skmer.fusion._data import Batches, StreamData, StreamDataset
+from skmer.modules import bernoulli
+
+# Held while a network that draws from torch's global generator is trained.
+_GLOBAL_RANDOMNESS = threading.RLock()
+_PER_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+# Clips in a batch when nothing is learnt.
+_PREDICT_BATCH = 1024
+
+
+class StreamNet(NeuralNetClassifier):
+    """A skorch classifier over :class:`StreamData`, pure in its parameters.
+
+    It keeps skorch's surface (``module__``, ``criterion__``, ``optimizer__`` and
+    ``callbacks__`` parameters, callbacks, ``history``, ``module_``) and differs in
+    this: ``__init__`` assigns parameters only, parameters set later count from the
+    next fit, batches are slices of whole tensors, callbacks are called per batch
+    only if one of them listens, and losses are averaged per epoch.
+    """
+
+    # skorch registers these when they are first assigned; known beforehand, they
+    # leave nothing for __init__ to prepare.
+    prefixes_ = ["module", "criterion", "optimizer", "callbacks"]
+    cuda_dependent_attributes_ = [
+        "module_",
+        "criterion_",
+        "optimizer_",
+        "random_source_",
+    ]
+    _modules = ["module"]
+    _criteria = ["criterion"]
+    _optimizers = ["optimizer"]
+    initialized_ = False
+    history_ = None
+    virtual_params_ = {}
+    # Parameters of skorch that have one value here.
+    classes = None
+    compile = False
+    dataset = StreamDataset
+    iterator_train = Batches
+    iterator_valid = Batches
+    predict_nonlinearity = "auto"
+    torch_load_kwargs = None
+    use_caching = "auto"
+
+    # Parameters
+
+    def _set_extra_params(self, params):
+        """Assign the ``prefix__name`` parameters that came in ``**kwargs``."""
+        for name in params:
+            if "__" not in name:
+                known = self._signature_names()
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean {close[0]!r}?" if close else ""
+                raise TypeError(
+                    f"{type(self).__name__}.__init__() got an unexpected keyword "
+                    f"argument {name!r}.{hint}"
+                )
+        vars(self).update(params)
+
+    @classmethod
+    def _signature_names(cls):
+        kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        return sorted(p.name for p in parameters if p.kind not in kinds)
+
+    def _get_param_names(self):
+        return self._signature_names() + sorted(self._params_to_validate)
+
+    @property
+    def _params_to_validate(self):
+        return {k for k in vars(self) if "__" in k and not k.startswith("_")}
+
+    def set_params(self, **params):
+        """Set parameters; they count from the next fit on.
+
+        ``lr`` and ``optimizer__*`` also change the optimiser of a fitted net, so
+        that callbacks and ``partial_fit`` can steer the learning rate.
+
+        Parameters
+        ----------
+        **params : dict
+            Names as :meth:`get_params` lists them, or ``module__*``,
+            ``criterion__*``, ``optimizer__*`` and ``callbacks__*``.
+
+        Returns
+        -------
+        self : object
+        """
+        own = {}
+        for name, value in params.items():
+            if name.partition("__")[0] in self.prefixes_ and "__" in name:
+                setattr(self, name, value)
+            else:
+                own[name] = value
+            if self.initialized_ and self._is_virtual_param(name):
+                self._apply_virtual_params({name: value})
+        BaseEstimator.set_params(self, **own)
+        return self
+
+    def _validate_params(self):
+        BaseEstimator._validate_params(self)
+        for name in sorted(self._params_to_validate):
+            prefix = name.partition("__")[0]
+            if prefix not in self.prefixes_:
+                close = difflib.get_close_matches(prefix, self.prefixes_, n=1)
+                hint = f", did you mean {close[0]}__...?" if close else "."
+                raise ValueError(
+                    f"Got an unexpected argument {name}{hint} Parameters with '__' "
+                    f"start with one of {', '.join(self.prefixes_)}."
+                )
+            if prefix == "callbacks":
+                callback = name.split("__")[1]
+                names = [key for key, _ in self._uniquely_named_callbacks()]
+                if self.callbacks == "disable" or callback not in names:
+                    raise ValueError(
+                        f"Trying to set a parameter for callback {callback} which "
+                        f"does not exist. The callbacks are {', '.join(names)}."
+                    )
+
+    __repr__ = BaseEstimator.__repr__
+    get_metadata_routing = BaseEstimator.get_metadata_routing
+
+    # Components
+
+    @property
+    def _default_callbacks(self):
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    def initialize_callbacks(self):
+        """Make the callbacks and see whether any of them listens to batches."""
+        super().initialize_callbacks()
+        return self
+
+    def _resolve_device(self):
+        device = self.device
+        if device == "auto":
+            device = get_config()["device"]
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(device)
+
+    def _initialize_module(self, reason=None):
+        with self._current_init_context("module"):
+            self.initialize_module()
+            for name in self._modules:
+                getattr(self, name + "_").to(self.device_)
+        return self
+
+    def _initialize_criterion(self, reason=None):
+        with self._current_init_context("criterion"):
+            self.initialize_criterion()
+            for name in self._criteria:
+                getattr(self, name + "_").to(self.device_)
+        return self
+
+    def get_params_for(self, prefix):
+        """Return the arguments of a component; the module's sizes are inferred."""
+        params = super().get_params_for(prefix)
+        if prefix == "criterion":
+            return {"reduction": "none", **params}
+        if prefix == "module":
+            return {**self._module_params(), **params}
+        return params
+
+    def get_params_for_optimizer(self, prefix, named_parameters):
+        """Return the optimiser's arguments: fused where torch has it."""
+        args, params = super().get_params_for_optimizer(prefix, named_parameters)
+        accepts = inspect.signature(getattr(self, prefix)).parameters
+        if "weight_decay" in accepts:
+            params.setdefault("weight_decay", self.weight_decay)
+        if "fused" in accepts and not params.get("foreach"):
+            params.setdefault("fused", self.device_.type in ("cpu", "cuda"))
+        return args, params
+
+    def _own_randomness(self):
+        """Tell whether the module draws from the source that it is given."""
+        return "random_source" in inspect.signature(self.module).parameters
+
+    @contextlib.contextmanager
+    def _randomness(self):
+        """Keep torch's global generator as it was, whatever the module does."""
+        if self._own_randomness():
+            yield
+            return
+        devices = [self.device_] if self.device_.type == "cuda" else []
+        draw = torch.randint(
+            2**31, (1,), generator=self.random_source_.generator("cpu")
+        )
+        with _GLOBAL_RANDOMNESS, torch.random.fork_rng(devices=devices):
+            torch.manual_seed(int(draw))
+            yield
+
+    # Loop
+
+    def get_iterator(self, dataset, training=False):
+        """Return the batches of a dataset, in a new order each time it is trained."""
+        if not training:
+            return Batches(dataset, _PREDICT_BATCH)
+        return Batches(dataset, self.batch_size, lambda: self._epoch_order(dataset))
+
+    def _epoch_order(self, dataset):
+        n = len(dataset)
+        generator = self.random_source_.generator("cpu")
+        if self.sampler == "balanced":
+            counts = torch.bincount(dataset.y.cpu(), minlength=len(self.classes_))
+            share = 1.0 / counts[dataset.y.cpu()].double()
+            rows = torch.multinomial(share, n, replacement=True, generator=generator)
+        else:
+            rows = torch.randperm(n, generator=generator)
+        return rows.to(dataset.y.device)
+
+    def _run_epochs(self, train, valid):
+        """Train for up to ``max_epochs``; return the number of the best epoch."""
+        facts = {"dataset_train": train, "dataset_valid": valid}
+        best_score, best_state, best_epoch = -np.inf, None, None
+        listening = self._listening()
+        for _ in range(self.max_epochs):
+            self.notify("on_epoch_begin", **facts)
+            self.run_single_epoch(
+                self.get_iterator(train, training=True),
+                training=True,
+                prefix="train",
+                step_fn=self.train_step,
+                listening=listening,
+            )
+            if valid is not None:
+                self.run_single_epoch(
+                    self.get_iterator(valid),
+                    training=False,
+                    prefix="valid",
+                    step_fn=self.validation_step,
+                    listening=listening,
+                )
+            self.notify("on_epoch_end", **facts)
+            epoch = len(self.history)
+            if self.keep_epochs:
+                self.epoch_states_.append(self._weights())
+            if valid is not None:
+                score = self.history[-1, "valid_f1_weighted"]
+                if score > best_score:
+                    best_score, best_epoch = score, epoch
+                    best_state = self._weights()
+                elif self.patience is not None and epoch - best_epoch >= self.patience:
+                    break
+        if best_state is not None:
+            self.module_.load_state_dict(best_state)
+        return best_epoch
+
+    def _weights(self):
+        return {
+            name: value.detach().to("cpu", copy=True)
+            for name, value in self.module_.state_dict().items()
+        }
+
+    def _listening(self):
+        """Tell whether the net or a callback overrides a per-batch hook."""
+        return any(
+            getattr(type(owner), hook, None) is not getattr(base, hook)
+            for owner, base in [
+                (self, NeuralNet),
+                *((callback, Callback) for _, callback in self.callbacks_),
+            ]
+            for hook in _PER_BATCH
+        )
+
+    def run_single_epoch(
+        self, iterator, training, prefix, step_fn, listening=True, **fit_params
+    ):
+        """Go once over the batches and record the mean loss of the epoch."""
+        self._set_training(training)
+        total, count, predicted, wanted = 0.0, 0, [], []
+        for batch in iterator:
+            if listening:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                # A callback may have predicted meanwhile.
+                self._set_training(training)
+            step = step_fn(batch, listening=listening)
+            size = len(batch[0])
+            total = total + step["loss"].detach() * size
+            count += size
+            if not training:
+                predicted.append(_logits(step["y_pred"]).argmax(dim=1))
+                wanted.append(batch[1])
+            if listening:
+                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                self.history.record_batch(f"{prefix}_batch_size", size)
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+        self.history.record(f"{prefix}_batch_count", len(iterator))
+        loss = float(total) / count
+        if training and not np.isfinite(loss):
+            raise ValueError(
+                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. "
+                "Standardise the features (StandardScaler), lower lr, or set "
+                "gradient_clip_norm."
+            )
+        self._record(f"{prefix}_loss", loss, lower_is_better=True)
+        if not training:
+            score = f1_score(
+                torch.cat(wanted).cpu().numpy(),
+                torch.cat(predicted).cpu().numpy(),
+                average="weighted",
+                zero_division=0.0,
+            )
+            self._record(f"{prefix}_f1_weighted", float(score), lower_is_better=False)
+
+    def _record(self, name, value, lower_is_better):
+        earlier = [row[name] for row in self.history[:-1] if name in row]
+        sign = -1.0 if lower_is_better else 1.0
+        best = not earlier or sign * value > max(sign * other for other in earlier)
+        self.history.record(name, value)
+        self.history.record(f"{name}_best", best)
+
+    def train_step(self, batch, listening=True, **fit_params):
+        """Take one step of the optimiser."""
+        first = {}
+
+        def closure():
+            self._zero_grad_optimizer(set_to_none=True)
+            step = self.train_step_single(batch)
+            if not first:
+                first.update(step)
+            parameters = self.module_.parameters()
+            if self.gradient_clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, self.gradient_clip_norm)
+            elif self.gradient_clip_value is not None:
+                nn.utils.clip_grad_value_(parameters, self.gradient_clip_value)
+            if listening:
+                self.notify(
+                    "on_grad_computed",
+                    named_parameters=list(self.get_all_learnable_params()),
+                    batch=batch,
+                    training=True,
+                )
+            return step["loss"]
+
+        self._step_optimizer(closure)
+        return first
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute the loss of a batch and its gradients."""
+        X, y = batch
+        if self.modality_dropout > 0.0:
+            X = self._drop_streams(X)
+        y_pred = self.infer(X)
+        loss = self.get_loss(y_pred, y, X=X, training=True)
+        loss.backward()
+        return {"loss": loss, "y_pred": y_pred}
+
+    def validation_step(self, batch, listening=True, **fit_params):
+        """Compute the loss and the predictions of a batch."""
+        X, y = batch
+        with torch.no_grad():
+            y_pred = self.infer(X)
+            loss = self.get_loss(y_pred, y, X=X, training=False)
+        return {"loss": loss, "y_pred": y_pred}
+
+    def _drop_streams(self, X):
+        """Hide streams at random; a clip keeps all when none would be left."""
+        present = X.present()
+        generator = self.random_source_.generator(present.device)
+        kept = present & bernoulli(present.shape, 1 - self.modality_dropout, generator)
+        mask = torch.where(kept.any(dim=1, keepdim=True), kept, present)
+        return StreamData(X.values, X.sizes, mask, X.weight)
+
+    def infer(self, x, **fit_params):
+        """Run the module on the streams and the mask of a batch."""
+        return self.module_(x.streams(), x.mask)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the weighted mean loss of a batch.
+
+        Parameters
+        ----------
+        y_pred : Tensor of shape (batch, n_classes), or tuple that begins with it
+            What the module returned.
+        y_true : Tensor of shape (batch,), dtype int64
+            Positions of the labels in ``classes_``.
+        X : StreamData
+            The batch, with the weights of its clips.
+        training : bool, default=False
+            Whether gradients are wanted.
+
+        Returns
+        -------
+        loss : Tensor of shape ()
+        """
+        losses = self.criterion_(_logits(y_pred), y_true)
+        if X is None or X.weight is None:
+            return losses.mean()
+        return (losses * X.weight).mean()
+
+    # Pickling
+
+    def __setstate__(self, state):
+        device, state["device"] = state["device"], str(state.get("device_", "cpu"))
+        super().__setstate__(state)
+        # skorch moves the tensors to a device that is there and says so.
+        self.__dict__["device"], there = device, self.device
+        if "device_" in state:
+            self.device_ = torch.device(there)
+
+
+def _logits(y_pred):
+    return y_pred[0] if isinstance(y_pred, tuple) else y_pred
