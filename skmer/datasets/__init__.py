@@ -1,3 +1,5 @@
 """Clips to work with: made, loaded or fetched."""
 
-__all__ = []
+from skmer.datasets._make_clips import make_clips
+
+__all__ = ["make_clips"]
