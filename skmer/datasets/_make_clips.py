@@ -318,7 +318,7 @@ def _make_clip(job):
         n_samples = round(n_frames / job.fps * job.rate)
         sound, pitch = speak(shown["audio"], throat, n_samples, job.rate, own["audio"])
     words = None if shown["text"] is None else say(shown["text"], own["text"])
-    write_clip(job.path, frames, sound, fps=job.fps, rate=job.rate)
+    write_clip(job.path, frames, sound, fps=job.fps, rate=job.rate, preset="ultrafast")
     _write_words(Path(job.path).with_suffix(".txt"), words)
     return {**shown, "pitch": pitch, "duration": n_frames / job.fps, "words": words}
 
