@@ -56,7 +56,7 @@ class AudioReader:
         self._n_waiting = 0
         self._source_rate = None
         self._n_source = 0  # source samples since the resampler started
-        self._began = 0.0  # time of the resampler's first sample
+        self._began = 0.0  # time of the first of these on the stream's clock
         self._resampler = None
         self._heard = False
 
@@ -64,6 +64,11 @@ class AudioReader:
     def done(self):
         """Whether the window is full."""
         return self._position >= self.last
+
+    @property
+    def skipped(self):
+        """Whether no packet needed decoding."""
+        return self.last == 0
 
     def add(self, frame):
         """Take one decoded frame."""
@@ -78,13 +83,9 @@ class AudioReader:
         self._push(mono)
 
     def finish(self):
-        """Return the samples, or None if the stream held none at all."""
+        """Return the samples, or None if there are none."""
         self._flush()
-        if not self._heard:
-            return None
-        if not self._chunks:
-            return np.zeros(0, dtype=np.float32)
-        return np.concatenate(self._chunks)
+        return np.concatenate(self._chunks) if self._chunks else None
 
     def _restart(self, source_rate):
         self._flush()
@@ -114,8 +115,6 @@ class AudioReader:
         return mono
 
     def _silence(self, n_samples):
-        if n_samples / self._source_rate > min(self.limit, 2**40) / self.rate:
-            raise too_long(self.path, "audio", self.max_seconds)
         block = np.zeros(min(n_samples, 2 * self._source_rate), dtype=np.float32)
         while n_samples > 0 and not self.done:
             self._push(block[:n_samples])
@@ -140,10 +139,6 @@ class AudioReader:
         if self._resampler is not None:
             block = self._resampler.resample_chunk(block, last=last)
             if last:
-                # soxr may round the end up by a sample.
-                whole = self._n_source * self.rate / self._source_rate
-                end = round(self._began * self.rate) + math.ceil(whole)
-                block = block[: max(0, end - self._position)]
                 self._resampler = None
                 self._source_rate = None
         self._keep(block)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmer.exceptions import MediaError
 from skmer.media._audio import AudioReader, check_rate, undecodable
 from skmer.media._container import (
     audio_stream,
@@ -63,8 +64,8 @@ def read_audio(path, *, rate=16_000, start=None, stop=None, max_seconds=600.0):
     Returns
     -------
     audio : ndarray of shape (n_samples,), dtype float32, or None
-        Mono sound in -1..1. None if the file has no sound stream, or one
-        without a single sample. Empty if the window lies after the sound's end.
+        Mono sound in -1..1. None if the file has no sound stream, or not one
+        sample of it lies in the window.
 
     Raises
     ------
@@ -287,6 +288,15 @@ def _decode_streams(path, container, streams, readers):
         decoded[index] += len(frames)
         for frame in frames:
             reader.add(frame)
-    for index, stage in stages.items():
+    for stream in streams:
+        index, stage = stream.index, stages[stream.index]
         if seen[index] and not decoded[index]:
             raise undecodable(path, stage, seen[index])
+        announced = stream.frames or (stream.duration or 0) > 0
+        if not seen[index] and announced and not readers[index].skipped:
+            raise MediaError(
+                path,
+                stage,
+                "its header announces some, but the file is cut off before the "
+                "first of it. Copy or record it again",
+            )

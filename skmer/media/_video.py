@@ -10,6 +10,10 @@ from skmer.exceptions import MediaError
 
 _FALLBACK_FPS = 25.0
 
+# Containers round times, Matroska to milliseconds: a picture that comes within
+# this of a moment is on screen at it.
+_ROUNDING = 1e-3
+
 
 @dataclass(frozen=True, eq=False)
 class Frames:
@@ -110,6 +114,8 @@ class FrameReader:
         self.every = timeline.n_packets <= n_frames
         self.n_decoded = 0
         self._next = 0
+        self._latest = [-math.inf, -math.inf]
+        self._faults = [0, 0]
         self._held = None
         self._shape = None
         self._images = []
@@ -120,17 +126,38 @@ class FrameReader:
         """Whether no later picture can be wanted."""
         return self._next >= len(self.targets) or self.end <= self.begin
 
+    @property
+    def skipped(self):
+        """Whether the window shows no picture, so that no packet was decoded."""
+        return self.timeline.n_packets > 0 and self.end <= self.begin
+
     def add(self, frame):
         """Take the next picture in the order of showing."""
-        if frame.pts is not None:
-            time = float(frame.pts * frame.time_base) - self.timeline.origin
-        else:
-            time = self.n_decoded / self.timeline.fps
+        time = self._time(frame)
         self.n_decoded += 1
         if self._held is not None:
             self._settle(time)
         if not self.done:
             self._held = (frame, time)
+
+    def _time(self, frame):
+        """Return when a picture comes on screen.
+
+        Pictures are decoded in the order of showing, but containers made before
+        there were reordered pictures (AVI) give times in another order; those of
+        the decoding then serve, a constant delay of a picture or two later.
+        """
+        pts, dts = frame.pts, frame.dts
+        self._faults[0] += pts is not None and pts <= self._latest[0]
+        self._faults[1] += dts is not None and dts <= self._latest[1]
+        self._latest[0] = self._latest[0] if pts is None else pts
+        self._latest[1] = self._latest[1] if dts is None else dts
+        stamp = pts
+        if dts is not None and (pts is None or self._faults[0] > self._faults[1]):
+            stamp = dts
+        if stamp is None:
+            return self.n_decoded / self.timeline.fps
+        return float(stamp * frame.time_base) - self.timeline.origin
 
     def finish(self):
         """Return the Frames, or None if nothing was decoded."""
@@ -145,7 +172,7 @@ class FrameReader:
         frame, time = self._held
         self._held = None
         moments = self.targets[self._next :]
-        passed = int(np.searchsorted(moments, until, side="left"))
+        passed = int(np.searchsorted(moments, until - _ROUNDING, side="left"))
         if self.every:
             # No more pictures than asked for: all that the window shows.
             if time < self.end and until > self.begin:
