@@ -216,7 +216,7 @@ class FusionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stream
         self.verbose = verbose
         self.device = device
         self.random_state = random_state
-        self._set_extra_params(params)
+        vars(self).update(params)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -61,19 +61,6 @@ class StreamNet(NeuralNetClassifier):
 
     # Parameters
 
-    def _set_extra_params(self, params):
-        """Assign the ``prefix__name`` parameters that came in ``**kwargs``."""
-        for name in params:
-            if "__" not in name:
-                known = self._signature_names()
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {close[0]!r}?" if close else ""
-                raise TypeError(
-                    f"{type(self).__name__}.__init__() got an unexpected keyword "
-                    f"argument {name!r}.{hint}"
-                )
-        vars(self).update(params)
-
     @classmethod
     def _signature_names(cls):
         kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -85,7 +72,19 @@ class StreamNet(NeuralNetClassifier):
 
     @property
     def _params_to_validate(self):
-        return {k for k in vars(self) if "__" in k and not k.startswith("_")}
+        # What came in **kwargs: neither fitted state nor a parameter of __init__,
+        # here or in a parent that this class calls with a fixed value.
+        known = {
+            name
+            for cls in type(self).__mro__
+            if issubclass(cls, StreamNet) and "__init__" in vars(cls)
+            for name in cls._signature_names()
+        }
+        return {
+            name
+            for name in vars(self)
+            if not (name.startswith("_") or name.endswith("_") or name in known)
+        }
 
     def set_params(self, **params):
         """Set parameters; they count from the next fit on.
@@ -117,22 +116,30 @@ class StreamNet(NeuralNetClassifier):
     def _validate_params(self):
         BaseEstimator._validate_params(self)
         for name in sorted(self._params_to_validate):
-            prefix = name.partition("__")[0]
-            if prefix not in self.prefixes_:
-                close = difflib.get_close_matches(prefix, self.prefixes_, n=1)
-                hint = f", did you mean {close[0]}__...?" if close else "."
+            prefix, dunder, rest = name.partition("__")
+            if not dunder or prefix not in self.prefixes_:
                 raise ValueError(
-                    f"Got an unexpected argument {name}{hint} Parameters with '__' "
-                    f"start with one of {', '.join(self.prefixes_)}."
+                    f"{type(self).__name__} got an unexpected argument {name!r}. "
+                    f"{self._guess(name)}Arguments with '__' start with one of "
+                    f"{', '.join(self.prefixes_)}."
                 )
             if prefix == "callbacks":
-                callback = name.split("__")[1]
+                callback = rest.partition("__")[0]
                 names = [key for key, _ in self._uniquely_named_callbacks()]
-                if self.callbacks == "disable" or callback not in names:
+                if callback not in names:
                     raise ValueError(
-                        f"Trying to set a parameter for callback {callback} which "
+                        f"Trying to set a parameter for callback {callback!r}, which "
                         f"does not exist. The callbacks are {', '.join(names)}."
                     )
+
+    def _guess(self, name):
+        """Return a sentence that guesses what a mistyped argument meant, or nothing."""
+        for prefix in self.prefixes_:
+            rest = name[len(prefix) :].lstrip("_")
+            if name.startswith(prefix) and rest:
+                return f"Did you mean {prefix}__{rest}? "
+        close = difflib.get_close_matches(name, self._signature_names(), n=1)
+        return f"Did you mean {close[0]}? " if close else ""
 
     __repr__ = BaseEstimator.__repr__
     get_metadata_routing = BaseEstimator.get_metadata_routing
@@ -142,11 +149,6 @@ class StreamNet(NeuralNetClassifier):
     @property
     def _default_callbacks(self):
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
-
-    def initialize_callbacks(self):
-        """Make the callbacks and see whether any of them listens to batches."""
-        super().initialize_callbacks()
-        return self
 
     def _resolve_device(self):
         device = self.device
