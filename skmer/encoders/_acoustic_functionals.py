@@ -1,10 +1,18 @@
-"""Statistics over acoustic contours: one sound in, one named vector out."""
+"""Statistics over acoustic contours: one sound in, one named vector out.
+
+Unless a name says otherwise, statistics run over the active frames, those within 30 dB
+of the loud ones, and those of spectra leave the level out, which has features of its
+own. What a sound does not have is 0 and shows in a feature that counts it: pitch and
+voice quality of a sound without voice are 0 and so is its ``voiced_fraction``; a
+silent sound has an ``active_fraction`` of 0 and is described as a whole, at -100 dB.
+"""
 
 from functools import lru_cache
 
 import numpy as np
 from scipy import fft
 
+from skmer.encoders._acoustic_pitch import runs
 from skmer.encoders._acoustic_signal import (
     HOP,
     N_CEPSTRA,
@@ -12,12 +20,99 @@ from skmer.encoders._acoustic_signal import (
     SHAPE_NAMES,
     analyse,
     deltas,
+    semitones,
 )
 
-_REFERENCE_HZ = 27.5
+_SHAPE_COSINES = 6
 _MODULATION_HZ = (0.5, 2.0, 4.0, 6.0, 10.0, 16.0, 25.0)
 _MODULATION_FRAMES = 512
-_N_SHAPE = 5
+_COUPLED_CEPSTRA = 6
+_COUPLED_REACHES = (4, 15)
+_JITTER_LIMIT, _SHIMMER_LIMIT = 1.3, 1.6
+
+
+def acoustic_functionals(sound, rate=16000, **options):
+    """Describe a sound by statistics of its acoustic contours.
+
+    The families, with the stem of their names:
+
+    - level (``level``, ``loudness``): distribution, drift, slopes, course;
+    - pitch (``f0``): the same, in semitones over 27.5 Hz, and its modulation;
+    - voice quality: harmonics-to-noise ratio, jitter, shimmer, harmonic tilt,
+      formants and their bandwidths;
+    - rhythm: durations, voiced stretches, pauses, loudness peaks;
+    - spectrum: mel bands relative to the frame's level (``relmel``), cepstra
+      (``mfcc``), descriptors of shape (``centroid`` ... ``hammarberg``), in all
+      active and in voiced frames, and their movement (``dmfcc``, ``deltamel``);
+    - modulation (``levelmod``, ``melmod``, ``f0mod``): fluctuation by frequency;
+    - coupling (``corr``): correlations of pitch, level, periodicity, the first
+      cepstra and their slopes over 90 and 310 ms.
+
+    Parameters
+    ----------
+    sound : ndarray of shape (n_samples,)
+        Mono, floats, full scale 1.
+    rate : int, default=16000
+        Samples per second, at least 8000. Bands above half the rate do not exist:
+        below 16 kHz the mel bands share what is left and features are comparable
+        only with those of sounds of the same rate.
+    **options
+        ``pitch_range``, the lowest and highest pitch to look for in Hz, default
+        (65, 650).
+
+    Returns
+    -------
+    ndarray of shape (n_functionals,), float32
+        Finite for every finite sound, in the order of :func:`functional_names`.
+
+    Raises
+    ------
+    ValueError
+        The sound is empty, not one-dimensional, no floats or not finite, or the rate
+        is too low.
+
+    References
+    ----------
+    .. [1] F. Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set (GeMAPS)
+       for Voice Research and Affective Computing", IEEE Trans. Affective Computing,
+       2016. The spectral shape, voice quality and rhythm descriptors follow their
+       definitions there; windows, pitch tracker and statistics are our own.
+    .. [2] J. R. Williamson et al., "Vocal biomarkers of depression based on motor
+       incoordination", AVEC, 2013. The idea of correlating contours; here at lag 0,
+       and the correlations themselves in place of their eigenvalues.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> time = np.arange(16000) / 16000
+    >>> sound = sum(np.sin(2 * np.pi * 220 * k * time) / k for k in range(1, 9))
+    >>> values = dict(zip(functional_names(), acoustic_functionals(0.1 * sound)))
+    >>> round(float(values["f0_p50"]), 1)  # 3 octaves above 27.5 Hz
+    36.0
+    """
+    out = _collect(analyse(sound, rate, **options))
+    return np.concatenate(out.values).astype(np.float32)
+
+
+def functional_names(rate=16000, **options):
+    """Names of what :func:`acoustic_functionals` returns, in its order.
+
+    Parameters
+    ----------
+    rate : int, default=16000
+    **options
+        As given to :func:`acoustic_functionals`.
+
+    Returns
+    -------
+    list of str of length n_functionals
+    """
+    return list(_names(rate, tuple(sorted(options.items()))))
+
+
+@lru_cache(maxsize=8)
+def _names(rate, options):
+    return tuple(_collect(analyse(np.zeros(1), rate, **dict(options))).names)
 
 
 class _Functionals:
@@ -26,254 +121,273 @@ class _Functionals:
     def __init__(self):
         self.names, self.values = [], []
 
-    def add(self, name, value):
-        self.names.append(name)
-        self.values.append(np.atleast_1d(np.asarray(value, np.float64)))
-
-    def add_all(self, names, values):
-        self.names.extend(names)
+    def add(self, names, values):
+        """Add named values, one name for each."""
+        self.names.extend([names] if isinstance(names, str) else names)
         self.values.append(np.asarray(values, np.float64).ravel())
 
-    def describe(self, names, contours, statistics):
-        """Statistics of each column of `contours` (n_frames, n_contours)."""
-        contours = np.asarray(contours, np.float64)
-        if contours.ndim == 1:
-            contours = contours[:, None]
-        percents = [int(s[1:]) for s in statistics if s[0] == "p" and s[1:].isdigit()]
-        if len(contours) == 0:
-            table = {s: np.zeros(contours.shape[1]) for s in statistics}
-        else:
-            mean, std = contours.mean(axis=0), contours.std(axis=0)
-            table = {"mean": mean, "std": std}
-            if percents:
-                for p, row in zip(
-                    percents, np.percentile(contours, percents, axis=0), strict=True
-                ):
-                    table[f"p{p}"] = row
-            if "range" in statistics:
-                low, high = np.percentile(contours, [5, 95], axis=0)
-                table["range"] = high - low
-            if "skew" in statistics or "kurt" in statistics:
-                z = (contours - mean) / np.maximum(std, 1e-6)
-                table["skew"] = (z**3).mean(axis=0)
-                table["kurt"] = (z**4).mean(axis=0)
-            if "drift" in statistics:
-                t = np.arange(len(contours)) * HOP
-                t = t - t.mean()
-                table["drift"] = t @ contours / max(float(t @ t), 1e-6)
-        for s in statistics:
-            self.add_all([f"{name}_{s}" for name in names], table[s])
+    def describe(self, stems, contours, statistics):
+        """Add statistics of the columns of `contours` (n_frames, n_stems).
+
+        ``pN`` is a percentile, ``range`` the distance of the 5th and the 95th,
+        ``drift`` the change of the regression line from first to last frame.
+        """
+        x = np.asarray(contours, np.float64)
+        x = x[:, None] if x.ndim == 1 else x
+        table = dict.fromkeys(statistics, np.zeros(x.shape[1]))
+        if len(x):
+            table.update(_describe(x, statistics))
+        stems = [stems] if isinstance(stems, str) else stems
+        for statistic in statistics:
+            self.add([f"{stem}_{statistic}" for stem in stems], table[statistic])
 
 
-def _bands(prefix, n):
-    return [f"{prefix}{i:02d}" for i in range(1, n + 1)]
+def _describe(x, statistics):
+    """Statistics by name, each of shape (n_columns,), of at least one row."""
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    table = {"mean": mean, "std": std}
+    percents = [5, 95] if "range" in statistics else []
+    percents += [int(s[1:]) for s in statistics if s[0] == "p"]
+    if percents:
+        rows = np.percentile(x, percents, axis=0)
+        table.update(
+            {f"p{p}": row for p, row in zip(percents, rows, strict=True)},
+            range=rows[1] - rows[0] if "range" in statistics else None,
+        )
+    if "skew" in statistics:
+        table["skew"] = (((x - mean) / np.maximum(std, 1e-6)) ** 3).mean(axis=0)
+    if "drift" in statistics:
+        t = np.linspace(-0.5, 0.5, len(x)) if len(x) > 1 else np.zeros(1)
+        table["drift"] = t @ x / max(t @ t, 1e-12)
+    return table
 
 
-def _rise_and_fall(contour, chain):
-    """Slopes (per second) of the steps inside the stretches, split by direction."""
-    step = np.diff(contour)[np.diff(chain) == 0] / HOP
-    return step[step > 0], -step[step < 0]
+def _collect(c):
+    """Compute all functionals of a sound's contours."""
+    sounding = c.active.any()
+    active = c.active if sounding else np.ones_like(c.active)
+    inside = np.flatnonzero(active)
+    span = slice(inside[0], inside[-1] + 1)
+    voiced = c.pitch.voiced & active
+    out = _Functionals()
+    _add_level(out, c, span, active)
+    pitch = _add_pitch(out, c, span, voiced)
+    _add_voice_quality(out, c, active, voiced)
+    _add_rhythm(out, c, span, active, voiced, sounding)
+    _add_spectra(out, c, active, voiced)
+    _add_modulation(out, c, span, pitch)
+    _add_coupling(out, c, active, pitch)
+    return out
 
 
-def _shape_of(contour, n):
-    """First `n` DCT coefficients after the mean of a contour stretched to 64 points."""
-    if contour.size < 2:
-        return np.zeros(n)
-    at = np.linspace(0, contour.size - 1, 64)
-    stretched = np.interp(at, np.arange(contour.size), contour)
-    return fft.dct(stretched, norm="ortho")[1 : n + 1] / 8.0
+def _numbered(stem, n):
+    return [f"{stem}{i:02d}" for i in range(1, n + 1)]
 
 
-def _stretches(mask):
-    """Lengths (s) of the stretches of True."""
-    edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
-    return (np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)) * HOP
+def _add_level(out, c, span, active):
+    full = ("mean", "std", "p20", "p50", "p80", "range", "skew", "drift")
+    out.describe("level", c.level[active], (*full, "p5", "p95"))
+    out.describe("loudness", c.loudness[active], full)
+    for name, contour in (("level", c.level[span]), ("loudness", c.loudness[span])):
+        _add_slopes(out, name, np.diff(contour.astype(np.float64)) / HOP)
+    course = cosine_shape(c.level[span], _SHAPE_COSINES)
+    out.add(_numbered("level_shape", _SHAPE_COSINES), course)
 
 
-def modulation_spectrum(contours):
-    """Share of each contour's fluctuation that falls into each modulation band.
+def _add_slopes(out, name, slopes):
+    """Rising and falling steps of a contour apart, in its unit per second."""
+    out.describe(f"{name}_rise", slopes[slopes > 0], ("mean", "std"))
+    out.describe(f"{name}_fall", -slopes[slopes < 0], ("mean", "std"))
+
+
+def _add_pitch(out, c, span, voiced):
+    """Return the pitch of every frame too, with the gaps bridged by straight lines."""
+    tone = semitones(c.pitch.f0[voiced])
+    out.describe(
+        "f0",
+        tone,
+        ("mean", "std", "p5", "p20", "p50", "p80", "p95", "range", "skew", "drift"),
+    )
+    where = np.flatnonzero(voiced)
+    steps = np.diff(tone)[np.diff(where) == 1] / HOP
+    _add_slopes(out, "f0", steps)
+    bridged = np.zeros(voiced.size)
+    if where.size:
+        bridged = np.interp(np.arange(voiced.size), where, tone)
+    course = cosine_shape(bridged[span], _SHAPE_COSINES)
+    out.add(_numbered("f0_shape", _SHAPE_COSINES), course)
+    return bridged
+
+
+def _add_voice_quality(out, c, active, voiced):
+    p = c.pitch
+    out.describe("hnr", p.hnr[voiced], ("mean", "std", "p20", "p80", "drift"))
+    out.describe("periodicity", p.periodicity[active], ("mean", "std", "p20", "p80"))
+    out.describe(["h1h2", "h1a3"], p.tilt[voiced], ("mean", "std"))
+    stems = [f"{what}{i}" for what in ("formant", "bandwidth") for i in (1, 2, 3)]
+    out.describe(stems, p.formants[voiced], ("mean", "std", "p20", "p80"))
+    out.add("jitter_mean", local_change(p.periods, p.chain, _JITTER_LIMIT))
+    out.add("shimmer_mean", local_change(p.peaks, p.chain, _SHIMMER_LIMIT))
+
+
+def _add_rhythm(out, c, span, active, voiced, sounding):
+    seconds = (span.stop - span.start) * HOP
+    stretches = _lengths(voiced[span])
+    out.add("duration_active", seconds if sounding else 0.0)
+    out.add("active_fraction", c.active[span].mean())
+    out.add("voiced_fraction", voiced[span].mean())
+    out.add("voiced_rate", stretches.size / seconds)
+    out.describe("voiced_length", stretches, ("mean", "std"))
+    out.describe("unvoiced_length", _lengths(~voiced[span]), ("mean", "std"))
+    out.describe("pause_length", _lengths(~active[span]), ("mean", "std"))
+    out.add("peak_rate", _count_peaks(c.loudness[span]) / seconds)
+
+
+def _lengths(mask):
+    """Lengths of the stretches of True, in seconds."""
+    starts, stops = runs(mask)
+    return (stops - starts) * HOP
+
+
+def _count_peaks(loudness):
+    """Maxima of the smoothed loudness above a fifth of the highest: syllables."""
+    kernel = np.hanning(9)
+    smooth = np.convolve(loudness, kernel / kernel.sum(), "same")[: loudness.size]
+    left, middle, right = smooth[:-2], smooth[1:-1], smooth[2:]
+    high = middle > 0.2 * smooth.max()
+    return np.sum((middle > left) & (middle >= right) & high)
+
+
+def _add_spectra(out, c, active, voiced):
+    bands = _numbered("relmel", N_MELS)
+    relative = c.log_mel - c.level[:, None]
+    out.describe(bands, relative[active], ("mean", "std", "p20", "p80"))
+    out.describe([f"voiced_{b}" for b in bands], relative[voiced], ("mean", "std"))
+    change = np.abs(deltas(c.log_mel))[active]
+    out.describe(_numbered("deltamel", N_MELS), change, ("mean",))
+    first = deltas(c.cepstra)
+    out.describe(
+        _numbered("mfcc", N_CEPSTRA),
+        c.cepstra[active],
+        ("mean", "std", "p20", "p80", "drift", "skew"),
+    )
+    out.describe(_numbered("dmfcc", N_CEPSTRA), first[active], ("mean", "std"))
+    out.describe(_numbered("ddmfcc", N_CEPSTRA), deltas(first)[active], ("std",))
+    statistics = ("mean", "std", "p20", "p50", "p80", "drift")
+    out.describe(SHAPE_NAMES, c.shape[active], statistics)
+    stems = [f"voiced_{name}" for name in SHAPE_NAMES]
+    out.describe(stems, c.shape[voiced], ("mean", "std"))
+
+
+def _add_modulation(out, c, span, pitch):
+    pairs = c.log_mel[span].reshape(-1, N_MELS // 2, 2).mean(axis=2)
+    for name, contours in (
+        ("levelmod", c.level[span, None]),
+        ("melmod", pairs),
+        ("f0mod", pitch[span, None]),
+    ):
+        table = modulation_spectrum(contours)
+        n_bands, n_contours = table.shape
+        stems = [name] if n_contours == 1 else _numbered(name, n_contours)
+        names = [f"{stem}_{i + 1}" for i in range(n_bands) for stem in stems]
+        out.add(names, table)
+
+
+def _add_coupling(out, c, active, pitch):
+    contours = np.column_stack(
+        [pitch, c.level, c.pitch.periodicity, c.cepstra[:, :_COUPLED_CEPSTRA]]
+    )
+    stems = ["f0", "level", "periodicity", *_numbered("mfcc", _COUPLED_CEPSTRA)]
+    table, names = [contours], list(stems)
+    for reach in _COUPLED_REACHES:
+        table.append(deltas(contours, reach))
+        names.extend(f"{stem}d{reach}" for stem in stems)
+    matrix = correlations(np.concatenate(table, axis=1)[active])
+    first, second = np.triu_indices(len(names), 1)
+    pairs = zip(first, second, strict=True)
+    out.add([f"corr_{names[i]}_{names[j]}" for i, j in pairs], matrix[first, second])
+
+
+def cosine_shape(contour, n_cosines):
+    """Course of a contour whatever its length and mean.
+
+    Parameters
+    ----------
+    contour : ndarray of shape (n_frames,)
+    n_cosines : int
 
     Returns
     -------
-    ndarray of shape (n_bands, n_contours)
-        Standard deviation per band, in the contours' unit.
+    ndarray of shape (n_cosines,)
+        DCT-II coefficients 1 to `n_cosines` of the contour stretched to 64 points;
+        a cosine of amplitude ``a`` gives ``a / sqrt(2)``.
+    """
+    at = np.linspace(0, contour.size - 1, 64)
+    stretched = np.interp(at, np.arange(contour.size), contour)
+    return fft.dct(stretched, norm="ortho")[1 : n_cosines + 1] / 8.0
+
+
+def modulation_spectrum(contours):
+    """How much contours fluctuate, by frequency of the fluctuation.
+
+    Parameters
+    ----------
+    contours : ndarray of shape (n_frames, n_contours)
+
+    Returns
+    -------
+    ndarray of shape (6, n_contours)
+        Standard deviation, in the unit of the contour, that lies between 0.5, 2, 4,
+        6, 10, 16 and 25 Hz.
     """
     edges = np.asarray(_MODULATION_HZ)
     x = np.asarray(contours, np.float64)
-    if x.ndim == 1:
-        x = x[:, None]
-    if len(x) < 2:
-        return np.zeros((edges.size - 1, x.shape[1]))
     n_fft = max(_MODULATION_FRAMES, fft.next_fast_len(len(x), real=True))
     window = np.hanning(len(x) + 2)[1:-1, None]
-    x = (x - x.mean(axis=0)) * window
-    power = np.abs(fft.rfft(x, n_fft, axis=0)) ** 2
+    power = np.abs(fft.rfft((x - x.mean(axis=0)) * window, n_fft, axis=0)) ** 2
     power *= 2.0 / (n_fft * np.sum(window**2))
     hz = np.arange(len(power)) / (n_fft * HOP)
     inside = (hz >= edges[:-1, None]) & (hz < edges[1:, None])
     return np.sqrt(inside.astype(np.float64) @ power)
 
 
-def _local_change(values, chain, limit):
-    """Mean relative change from one period to the next (jitter, shimmer)."""
-    if values.size < 2:
+def correlations(contours):
+    """Correlation matrix of columns, 0 where one is constant.
+
+    Parameters
+    ----------
+    contours : ndarray of shape (n_frames, n_contours)
+
+    Returns
+    -------
+    ndarray of shape (n_contours, n_contours)
+    """
+    x = contours - contours.mean(axis=0)
+    x /= np.maximum(x.std(axis=0), 1e-5)
+    return x.T @ x / len(x)
+
+
+def local_change(values, chain, limit):
+    """Mean relative change from one glottal period to the next.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_periods,)
+        Periods (their change is jitter) or peak amplitudes (shimmer).
+    chain : ndarray of shape (n_periods,)
+        Voiced stretch of each; changes between stretches do not count.
+    limit : float
+        Changes by a larger factor are errors of the tracker and do not count.
+
+    Returns
+    -------
+    float
+        Mean absolute difference of neighbours over their mean; 0 without any.
+    """
+    first, second = values[:-1], values[1:]
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    good = (np.diff(chain) == 0) & (low > 0) & (high < limit * low)
+    if not good.any():
         return 0.0
-    same = chain[1:] == chain[:-1]
-    first, second = values[:-1][same], values[1:][same]
-    ratio = np.maximum(first, second) / np.maximum(np.minimum(first, second), 1e-9)
-    keep = (ratio < limit) & (np.minimum(first, second) > 0)
-    if not keep.any():
-        return 0.0
-    first, second = first[keep], second[keep]
-    return float(np.mean(np.abs(second - first)) / np.mean((first + second) / 2))
-
-
-def compute(c):
-    out = _Functionals()
-    sounding = np.flatnonzero(c.active)
-    # Silence is described too: as a whole, and as silent.
-    mask = c.active if sounding.size else np.ones_like(c.active)
-    span = np.flatnonzero(mask)
-    span = slice(span[0], span[-1] + 1)
-    active = mask[span]
-    voiced = c.pitch.voiced & c.active
-    full = ("mean", "std", "p20", "p50", "p80", "range", "skew", "drift")
-    some = ("mean", "std", "p20", "p80", "drift")
-
-    # level
-    level = c.level[span].astype(np.float64)
-    out.describe(["level"], level[active], (*full, "p5", "p95"))
-    out.describe(["loudness"], c.loudness[span][active], full)
-    chain = np.zeros(level.size, int)
-    up, down = _rise_and_fall(level, chain)
-    out.describe(["level_rise"], up, ("mean", "std"))
-    out.describe(["level_fall"], down, ("mean", "std"))
-    out.add_all([f"level_shape{i}" for i in range(1, 7)], _shape_of(level, 6))
-    loud = c.loudness[span]
-    up, down = _rise_and_fall(loud, chain)
-    out.describe(["loudness_rise"], up, ("mean", "std"))
-    out.describe(["loudness_fall"], down, ("mean", "std"))
-
-    # pitch
-    f0 = c.pitch.f0[voiced]
-    tone = 12 * np.log2(np.maximum(f0, 1.0) / _REFERENCE_HZ)
-    out.describe(
-        ["f0"],
-        tone,
-        ("mean", "std", "p5", "p20", "p50", "p80", "p95", "range", "skew", "drift"),
-    )
-    out.describe(["f0hz"], f0, ("mean", "std", "range"))
-    chain = np.cumsum(np.diff(np.concatenate([[0], np.flatnonzero(voiced)])) > 1)
-    up, down = _rise_and_fall(tone, chain)
-    out.describe(["f0_rise"], up, ("mean", "std"))
-    out.describe(["f0_fall"], down, ("mean", "std"))
-    where = np.flatnonzero(voiced)
-    stretched = (
-        np.interp(np.arange(span.start, span.stop), where, tone)
-        if where.size
-        else np.zeros(0)
-    )
-    out.add_all([f"f0_shape{i}" for i in range(1, 7)], _shape_of(stretched, 6))
-    # voice quality
-    out.describe(["hnr"], c.pitch.hnr[voiced], some)
-    out.describe(
-        ["periodicity"],
-        c.pitch.periodicity[span][active],
-        ("mean", "std", "p20", "p80"),
-    )
-    out.describe(["h1h2", "h1a3"], c.pitch.tilt[voiced], ("mean", "std"))
-    p = c.pitch
-    out.add("jitter_mean", _local_change(p.periods, p.chain, 1.3))
-    out.add("shimmer_mean", _local_change(p.peaks, p.chain, 1.6))
-    out.describe(
-        [f"formant{i}" for i in (1, 2, 3)] + [f"bandwidth{i}" for i in (1, 2, 3)],
-        p.formants[voiced],
-        ("mean", "std", "p20", "p80"),
-    )
-    # rhythm
-    seconds = max(level.size * HOP, HOP)
-    stretches = _stretches(voiced[span])
-    gaps = _stretches(~voiced[span])
-    pauses = _stretches(~active)
-    out.add("duration_active", level.size * HOP if sounding.size else 0.0)
-    out.add("voiced_fraction", voiced[span].mean())
-    out.add("active_fraction", c.active[span].mean())
-    out.add("voiced_rate", stretches.size / seconds)
-    out.describe(["voiced_length"], stretches, ("mean", "std"))
-    out.describe(["unvoiced_length"], gaps, ("mean", "std"))
-    out.describe(["pause_length"], pauses, ("mean", "std"))
-    smooth = (
-        np.convolve(loud, np.hanning(9) / np.hanning(9).sum(), "same")
-        if loud.size > 9
-        else loud
-    )
-    peaks = (
-        (smooth[1:-1] > smooth[:-2])
-        & (smooth[1:-1] >= smooth[2:])
-        & (smooth[1:-1] > 0.2 * smooth.max(initial=0))
-    )
-    out.add("peak_rate", peaks.sum() / seconds)
-
-    # spectra
-    relative = c.log_mel - c.level[:, None]
-    out.describe(
-        _bands("logmel", N_MELS), c.log_mel[span][active], ("mean", "p95", "p20")
-    )
-    out.describe(
-        _bands("relmel", N_MELS), relative[span][active], ("mean", "std", "p20", "p80")
-    )
-    out.describe(_bands("voicedmel", N_MELS), relative[voiced], ("mean", "std"))
-    change = np.abs(deltas(c.log_mel))
-    out.describe(_bands("deltamel", N_MELS), change[span][active], ("mean",))
-    # cepstra
-    cep = c.cepstra
-    d1 = deltas(cep)
-    d2 = deltas(d1)
-    out.describe(_bands("mfcc", N_CEPSTRA), cep[span][active], (*some, "skew"))
-    out.describe(_bands("voicedmfcc", N_CEPSTRA), cep[voiced], ("mean", "std"))
-    out.describe(_bands("dmfcc", N_CEPSTRA), d1[span][active], ("mean", "std"))
-    out.describe(_bands("ddmfcc", N_CEPSTRA), d2[span][active], ("std",))
-    # shape
-    out.describe(
-        [f"{n}" for n in SHAPE_NAMES],
-        c.shape[span][active],
-        ("mean", "std", "p20", "p50", "p80", "drift"),
-    )
-    out.describe([f"voiced_{n}" for n in SHAPE_NAMES], c.shape[voiced], ("mean", "std"))
-    # modulation
-    level_floor = np.maximum(level, level.max(initial=-100) - 50)
-    m = modulation_spectrum(level_floor)
-    out.add_all([f"levelmod{i}" for i in range(1, len(m) + 1)], m[:, 0])
-    groups = (
-        c.log_mel[span][:, : N_MELS - N_MELS % 2]
-        .reshape(level.size, N_MELS // 2, 2)
-        .mean(axis=2)
-    )
-    m = modulation_spectrum(np.maximum(groups, groups.max(initial=-100) - 60))
-    out.add_all(
-        [
-            f"melmod{j:02d}_{i}"
-            for i in range(1, len(m) + 1)
-            for j in range(1, m.shape[1] + 1)
-        ],
-        m,
-    )
-    m = modulation_spectrum(stretched)
-    out.add_all([f"f0mod{i}" for i in range(1, len(m) + 1)], m[:, 0])
-    return out
-
-
-def acoustic_functionals(sound, rate=16000, **options):
-    """Describe a sound by statistics of its contours, float32 (n_functionals,)."""
-    values = compute(analyse(sound, rate, **options)).values
-    return np.concatenate(values).astype(np.float32)
-
-
-@lru_cache(maxsize=8)
-def _names(rate, options):
-    return tuple(compute(analyse(np.zeros(1), rate, **dict(options))).names)
-
-
-def functional_names(rate=16000, **options):
-    """Names of what :func:`acoustic_functionals` returns, in its order."""
-    return list(_names(rate, tuple(sorted(options.items()))))
+    low, high = low[good], high[good]
+    return float(2 * np.sum(high - low) / np.sum(high + low))

@@ -121,7 +121,7 @@ def _best_path(pitch, strength, unvoiced, low, high):
     return path
 
 
-def _runs(mask):
+def runs(mask):
     """First and one-past-last index of each stretch of True."""
     edges = np.diff(np.concatenate([[0], mask.astype(np.int8), [0]]))
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
@@ -288,11 +288,11 @@ def track_pitch(sound, rate, level, pitch_range=(65, 650)):
     unvoiced = _VOICING + 2 * np.clip((loud - _SILENCE_DB - level) / 20.0, 0, 1)
     path = _best_path(pitch, strength, unvoiced, low, high)
     voiced = path > 0
-    starts, stops = _runs(voiced)
+    starts, stops = runs(voiced)
     for start, stop in zip(starts, stops, strict=True):
         if stop - start < 3:
             voiced[start:stop] = False
-    starts, stops = _runs(voiced)
+    starts, stops = runs(voiced)
     rows = np.arange(n_frames)
     column = np.maximum(path - 1, 0)
     f0 = np.where(voiced, pitch[rows, column], 0.0)

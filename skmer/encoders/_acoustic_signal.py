@@ -2,7 +2,8 @@
 
 Amplitude convention: full scale is 1, levels are in dB relative to it (a sine that
 just fills the range reads -3.01 dB), the constant offset of a sound is removed first
-and power below 1e-10 (-100 dB) counts as silence. Frames follow each other every
+power below 1e-10 (-100 dB) counts as silence, and mel bands and level are held within
+70 dB of the highest of the sound. Frames follow each other every
 10 ms whatever the rate; frame ``t`` is centred at ``(t + 0.5) * 10`` ms and sees zeros
 beyond the ends.
 """
@@ -25,7 +26,8 @@ _CEILING = 1e6
 _TOP_HZ = 8000.0
 _LOW_HZ = 20.0
 _BLOCK = 4096
-_ACTIVE_RANGE_DB = 35.0
+_ACTIVE_RANGE_DB = 30.0
+_RANGE_DB = 70.0
 MIN_RATE = 8000
 
 SHAPE_NAMES = (
@@ -143,6 +145,11 @@ def mel_filterbank(rate, n_fft, n_mels=N_MELS):
     return bank.astype(np.float32)
 
 
+def semitones(hz):
+    """Pitch in semitones over 27.5 Hz (an octave is 12), as in GeMAPS."""
+    return 12.0 * np.log2(np.maximum(hz, 1.0) / 27.5)
+
+
 def equal_loudness(hz):
     """Weight of the ear at 40 phon, on power (Hermansky 1990)."""
     w2 = (2 * np.pi * np.asarray(hz, dtype=np.float64)) ** 2
@@ -246,7 +253,7 @@ def deltas(contours, reach=2):
 
 
 def find_active(level):
-    """Frames within 35 dB of the loud ones (the 95th percentile of `level`).
+    """Frames within 30 dB of the loud ones (the 95th percentile of `level`).
 
     A sound of nothing but silence has no active frame.
     """
@@ -282,8 +289,10 @@ def analyse(sound, rate, *, pitch_range=(65, 650)):
             (power @ plan["bank"], power.sum(axis=1), *_spectral_shape(power, plan))
         )
     mel, total, *shape = (np.concatenate(part) for part in zip(*parts, strict=True))
-    log_mel = decibel(mel)
-    level = decibel(total)
+    log_mel, level = decibel(mel), decibel(total)
+    # What gates and codecs leave of the pauses must not look like expression.
+    log_mel = np.maximum(log_mel, log_mel.max() - np.float32(_RANGE_DB))
+    level = np.maximum(level, level.max() - np.float32(_RANGE_DB))
     loudness = np.sum((mel * plan["loudness"]) ** np.float32(1 / 3), axis=1)
     tone = np.sqrt(mel + np.float32(_FLOOR))
     tone /= np.linalg.norm(tone, axis=1, keepdims=True)
@@ -324,7 +333,7 @@ def frame_contours(sound, rate=16000, **options):
     """
     c = analyse(sound, rate, **options)
     p = c.pitch
-    pitch = np.where(p.voiced, 12 * np.log2(np.maximum(p.f0, 1.0) / 27.5), 0.0)
+    pitch = np.where(p.voiced, semitones(p.f0), 0.0)
     blocks = [
         ([f"logmel{i:02d}" for i in range(1, c.log_mel.shape[1] + 1)], c.log_mel),
         ([f"mfcc{i:02d}" for i in range(1, c.cepstra.shape[1] + 1)], c.cepstra),
