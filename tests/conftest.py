@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from skmer.datasets import make_clips
+
 
 @pytest.fixture(scope="session")
 def shared_data():
@@ -22,3 +24,16 @@ def _own_cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("skmer-cache")
     monkeypatch.setenv("SKMER_CACHE_DIR", str(folder / "features"))
     monkeypatch.setenv("SKMER_DATA_HOME", str(folder / "data"))
+
+
+@pytest.fixture(scope="session")
+def small_clips(tmp_path_factory):
+    """Six short clips, one of each emotion, with sound, a face and words."""
+    return make_clips(
+        6,
+        tmp_path_factory.mktemp("clips"),
+        missing=0,
+        duration=(0.5, 0.7),
+        n_speakers=3,
+        random_state=0,
+    )

@@ -1,3 +1,6 @@
 """Tables of clips, and the template of what turns clips into features."""
 
-__all__ = []
+from skmer.clips._encoder import ClipEncoder
+from skmer.clips._table import ClipTable
+
+__all__ = ["ClipEncoder", "ClipTable"]

@@ -1,0 +1,365 @@
+"""The template of everything that turns clips into cached features."""
+
+import warnings
+from abc import abstractmethod
+from numbers import Integral
+from os import PathLike, fspath
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from skmer._config import get_config
+from skmer.cache import CachedArray, config_digest, open_store
+from skmer.clips._cells import resolve_cells
+from skmer.clips._extraction import extract
+from skmer.exceptions import ExtractionWarning
+from skmer.utils import as_object_column
+from skmer.utils._sklearn import Interval, StrOptions, _fit_context
+
+# How extraction runs, but not what it gives: no part of a cache key.
+_RUNNING = ("batch_size", "cache", "device", "n_jobs", "on_error", "verbose")
+
+
+class ClipEncoder(TransformerMixin, BaseEstimator):
+    """Base class of transformers from clips to features.
+
+    ``transform`` resolves the clips, looks their features up in the cache, computes
+    those that are missing (in joblib workers where ``n_jobs`` or a
+    :class:`joblib.parallel_config` says so), stores each batch as it completes and
+    puts the rows together. A child says which column it reads (``_column``), what
+    the features are called (``_feature_names``) and how a batch of clips is encoded
+    (``_encode``), and lists the five parameters below in its own ``__init__``.
+
+    Parameters
+    ----------
+    n_jobs : int or None, default=None
+        Worker processes. None is one unless a joblib context says otherwise.
+    batch_size : int or "auto", default="auto"
+        Clips that one task encodes and that are stored together.
+    cache : "default", path or None, default="default"
+        Folder of the feature cache; ``"default"`` is
+        ``skmer.get_config()["cache_dir"]``, None caches nothing.
+    on_error : {"raise", "nan"}, default="raise"
+        What becomes of a clip that cannot be read: an error naming it, or a row of
+        NaN and one warning with their number.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Notes
+    -----
+    A clip that is missing, or that has no such modality (no sound, no face, no
+    words), is no error: its row is NaN. Features depend on the clip alone, never on
+    the other clips of a batch.
+
+    A child that changes what ``_encode`` returns for the same parameters raises its
+    ``_cache_version``, so that stale features are never read.
+    """
+
+    _column = "video"
+    _cache_version = 1
+    _auto_batch_size = 4
+    _parameter_constraints: dict = {
+        "n_jobs": [Integral, None],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "cache": [str, PathLike, None],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def __init__(
+        self,
+        *,
+        n_jobs=None,
+        batch_size="auto",
+        cache="default",
+        on_error="raise",
+        verbose=False,
+    ):
+        self.n_jobs = n_jobs
+        self.batch_size = batch_size
+        self.cache = cache
+        self.on_error = on_error
+        self.verbose = verbose
+
+    @abstractmethod
+    def _encode(self, cells):
+        """Encode a batch.
+
+        Parameters
+        ----------
+        cells : list of str
+            Paths or texts.
+
+        Returns
+        -------
+        results : list of (Record or Exception)
+            One a clip: what was found, or why nothing was. Named arrays of a record
+            are what ``_fill`` receives.
+        """
+
+    @abstractmethod
+    def _feature_names(self):
+        """Return the names of all features, a list of str."""
+
+    def _fill(self, arrays):
+        """Turn stacked record arrays into rows.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray of shape (n_rows, ...)
+            The arrays of records of one layout.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_rows, n_features), dtype float32
+            NaN where the records lack a part.
+        """
+        return arrays["values"]
+
+    def _sequence_columns(self):
+        """Return names of record arrays that become object cells, or None.
+
+        Returns
+        -------
+        columns : list of str or None
+            None if features are numbers. Else one column a name, in the order of
+            ``_feature_names``.
+        """
+        return None
+
+    def _key_params(self):
+        """Return everything that decides what ``_encode`` returns, as a dict."""
+        return {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in _RUNNING
+        }
+
+    def _clips_per_task(self):
+        size = self.batch_size
+        return self._auto_batch_size if size == "auto" else size
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check X; nothing is learned and nothing is decoded.
+
+        Parameters
+        ----------
+        X : list, 1-D ndarray or Series of clips, or DataFrame, of length n_clips
+            As for :meth:`transform`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : ClipEncoder
+
+        Raises
+        ------
+        ValueError
+            If no clip at all has this modality and ``on_error="raise"``.
+        """
+        cells = resolve_cells(X, self._column, type(self).__name__)
+        if all(cell is None for cell in cells):
+            self._complain_all_missing(len(cells))
+        return self
+
+    def fit_transform(self, X, y=None):
+        """Fit to X and transform it.
+
+        Parameters
+        ----------
+        X : list, 1-D ndarray or Series of clips, or DataFrame, of length n_clips
+            As for :meth:`transform`.
+        y : array-like of shape (n_clips,), default=None
+            Labels; used only by encoders that learn.
+
+        Returns
+        -------
+        features : ndarray or DataFrame of shape (n_clips, n_features)
+
+        Raises
+        ------
+        ValueError
+            If no clip at all gives a feature and ``on_error="raise"``.
+        """
+        features = self.fit(X, y).transform(X)
+        values = features.to_numpy() if hasattr(features, "to_numpy") else features
+        if len(values) > 1 and not _has_value(values):
+            cells = resolve_cells(X, self._column, type(self).__name__)
+            if any(cell is not None for cell in cells):
+                self._complain_all_missing(len(cells), found="usable in the files")
+        return features
+
+    def transform(self, X):
+        """Encode clips, reading from the cache what is there.
+
+        Parameters
+        ----------
+        X : list, 1-D ndarray or Series of clips, or DataFrame, of length n_clips
+            Paths for sound and picture, words for text. A frame gives its column
+            ``audio``, ``video`` or ``text``.
+
+        Returns
+        -------
+        features : ndarray of shape (n_clips, n_features), dtype float32
+            One row a clip, in order; a DataFrame with ``set_output``. Encoders that
+            return sequences give dtype object.
+
+        Raises
+        ------
+        MediaError
+            If a clip cannot be read and ``on_error="raise"``. What was encoded
+            before it stays in the cache.
+        TypeError, ValueError
+            If X is no sequence of clips.
+        """
+        features, failures = self._extract(X, raising=self.on_error == "raise")
+        if failures:
+            first = failures[0]
+            warnings.warn(
+                f"{type(self).__name__}: {len(failures)} of {len(features)} clips "
+                f"could not be read and are rows of NaN, the first: {first.clip}: "
+                f"{first.stage}: {first.reason}. failures(X) lists them.",
+                ExtractionWarning,
+                stacklevel=2,
+            )
+        return features
+
+    def failures(self, X):
+        """List the clips that cannot be read.
+
+        Reads the cache and computes only what is not in it; after
+        ``transform(X)`` with a cache that is next to nothing.
+
+        Parameters
+        ----------
+        X : list, 1-D ndarray or Series of clips, or DataFrame, of length n_clips
+            As for :meth:`transform`.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_failures, 3)
+            Columns ``clip``, ``stage`` and ``error``; the index is the row's
+            position in X, or X's own index.
+        """
+        _, failures = self._extract(X, raising=False)
+        index = [failure.position for failure in failures]
+        if isinstance(X, (pd.DataFrame, pd.Series)):
+            index = X.index[index]
+        rows = [(failure.clip, failure.stage, failure.reason) for failure in failures]
+        return pd.DataFrame(
+            rows, columns=["clip", "stage", "error"], index=index, dtype=object
+        )
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the features.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of str of shape (n_features,)
+        """
+        return np.asarray(self._feature_names(), dtype=object)
+
+    def _extract(self, X, *, raising):
+        self._validate_params()
+        cells = resolve_cells(X, self._column, type(self).__name__)
+        store = self._store()
+        names = self._feature_names()
+        sequences = self._sequence_columns()
+        if sequences is None:
+            features = np.full((len(cells), len(names)), np.nan, dtype=np.float32)
+
+            def receive(rows, arrays, keys):
+                features[rows] = self._fill(arrays)
+        else:
+            columns = [as_object_column([None] * len(cells)) for _ in sequences]
+
+            def receive(rows, arrays, keys):
+                for column, name in zip(columns, sequences, strict=True):
+                    if name in arrays:
+                        for i, (row, key) in enumerate(zip(rows, keys, strict=True)):
+                            column[row] = self._cell(store, key, name, arrays[name][i])
+
+        failures = extract(
+            self, cells, store, self._namespace(), receive, stop_at_failure=raising
+        )
+        if sequences is not None:
+            features = np.empty((len(cells), len(names)), dtype=object)
+            for i, column in enumerate(columns):
+                features[:, i] = column
+        return features, failures
+
+    def _cell(self, store, key, name, array):
+        # A cached cell pickles as store and key, so that workers are not sent it.
+        if store.writable:
+            return CachedArray(store.path, key, name)
+        return np.array(array)
+
+    def _store(self):
+        folder = self.cache
+        if folder == "default":
+            folder = get_config()["cache_dir"]
+        return open_store(None if folder is None else fspath(folder))
+
+    def _namespace(self):
+        kind = type(self)
+        return config_digest(
+            {
+                "encoder": f"{kind.__module__}.{kind.__qualname__}",
+                "version": self._cache_version,
+                "params": self._key_params(),
+            }
+        )
+
+    def _complain_all_missing(self, n_clips, found="given"):
+        message = (
+            f"{type(self).__name__}: none of the {n_clips} clips has {self._column} "
+            f"{found}. {_REMEDY[self._column]}"
+        )
+        if self.on_error == "raise":
+            raise ValueError(message)
+        warnings.warn(message, ExtractionWarning, stacklevel=3)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+_REMEDY = {
+    "audio": (
+        "Check that the files have a sound stream, leave this encoder out, or go on "
+        "with rows of NaN by on_error='nan'."
+    ),
+    "video": (
+        "Check that the files have a picture (and a face where regions has 'face'), "
+        "leave this encoder out, or go on with rows of NaN by on_error='nan'."
+    ),
+    "text": (
+        "Put transcripts beside the clips and use ClipTable(sidecar_text=True), give "
+        "a frame with a column 'text', leave this encoder out, or go on with rows of "
+        "NaN by on_error='nan'."
+    ),
+}
+
+
+def _has_value(values):
+    return not pd.isna(values).all()

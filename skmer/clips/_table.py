@@ -1,0 +1,199 @@
+"""Whatever a user calls clips, as one table."""
+
+import os
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from skmer.clips._cells import AUDIO_SUFFIXES, COLUMNS, resolve_cells
+from skmer.media import find_transcript, read_transcript
+from skmer.utils import as_object_column
+from skmer.utils._sklearn import _fit_context
+
+
+class ClipTable(TransformerMixin, BaseEstimator):
+    """Turn clips into a frame with the columns video, audio and text.
+
+    The first step of a pipeline that starts from files. The frame's index is the
+    clip id: the index of X where X is a frame or a Series, else the path. It stays
+    with a row through the whole pipeline, so that whatever else is known of a clip
+    (speaker, second opinions on its label, weights) can be looked up by it.
+
+    Parameters
+    ----------
+    sidecar_text : bool, default=False
+        Fill missing text from a ``.txt``, ``.srt`` or ``.vtt`` file beside the clip
+        with the same stem. Off by default because such files sometimes hold labels.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns of X, where X has columns.
+    feature_names_in_ : ndarray of str
+        Names of the columns of X, where X is a frame.
+
+    See Also
+    --------
+    skmer.datasets.make_clips : Makes clips to try things on.
+
+    Notes
+    -----
+    A frame may have any of the three columns; the others are ignored. ``audio`` is
+    filled from ``video``, for the sound of a video file is in that file. A path in a
+    list goes to ``audio`` alone if its suffix is one of a sound file. The result is
+    a :class:`pandas.DataFrame` whatever ``set_output`` says, unless that is
+    ``"polars"``. Nothing is read but the sidecar files, and nothing is checked to
+    exist: that is done by the encoders, which can leave out what cannot be read.
+
+    Examples
+    --------
+    >>> from skmer.clips import ClipTable
+    >>> ClipTable().fit_transform(["a.mp4", "b.wav"])
+           video  audio  text
+    a.mp4  a.mp4  a.mp4  None
+    b.wav   None  b.wav  None
+    """
+
+    _parameter_constraints: dict = {"sidecar_text": ["boolean"]}
+
+    def __init__(self, *, sidecar_text=False):
+        self.sidecar_text = sidecar_text
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check X; nothing is learned.
+
+        Parameters
+        ----------
+        X : list, 1-D ndarray or Series of paths, or DataFrame, of length n_clips
+            Clips.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : ClipTable
+        """
+        self._table(X)
+        if isinstance(X, pd.DataFrame):
+            self.feature_names_in_ = np.asarray([str(c) for c in X.columns], object)
+            self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X):
+        """Make the table.
+
+        Parameters
+        ----------
+        X : list, 1-D ndarray or Series of paths, or DataFrame, of length n_clips
+            Clips. In a frame the cells of ``video`` and ``audio`` are paths, those
+            of ``text`` words; None or NaN where a clip has none.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_clips, 3)
+            Columns ``video``, ``audio`` and ``text``, of dtype object, with str or
+            None in every cell.
+
+        Raises
+        ------
+        TypeError
+            If X is no sequence of clips or a cell is neither path nor missing.
+        ValueError
+            If X is empty, or a frame with none of the three columns.
+        """
+        columns, index = self._table(X)
+        if self.sidecar_text:
+            columns["text"] = _with_sidecars(columns)
+        # Object columns made one by one: pandas would make strings of them, and NaN
+        # of None.
+        return pd.DataFrame(
+            {name: as_object_column(columns[name]) for name in COLUMNS},
+            index=pd.Index(index),
+            dtype=object,
+        )
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the table's columns.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of str of shape (3,)
+        """
+        return np.asarray(COLUMNS, dtype=object)
+
+    def _table(self, X):
+        is_frame = isinstance(X, pd.DataFrame)
+        if is_frame and (len(X.columns) != 1 or X.columns[0] in COLUMNS):
+            columns = self._columns(X)
+            index = X.index
+        else:
+            paths = resolve_cells(X, "video", "ClipTable")
+            missing = [i for i, path in enumerate(paths) if path is None]
+            if missing:
+                raise TypeError(
+                    f"Clip {missing[0]} of X is missing. A row of a list is a path; "
+                    "give a frame with columns video, audio, text where some clips "
+                    "lack a part."
+                )
+            sound = [_is_sound(path) for path in paths]
+            columns = {
+                "video": [None if s else p for p, s in zip(paths, sound, strict=True)],
+                "audio": paths,
+                "text": [None] * len(paths),
+            }
+            index = X.index if isinstance(X, (pd.DataFrame, pd.Series)) else paths
+        return columns, index
+
+    def _columns(self, X):
+        has = [name for name in COLUMNS if name in X.columns]
+        if not has:
+            raise ValueError(
+                "ClipTable needs at least one of the columns video, audio and text. "
+                f"X has {', '.join(map(str, X.columns[:10])) or 'none'}. Rename the "
+                "column that holds the paths to 'video'."
+            )
+        columns = {name: resolve_cells(X, name, "ClipTable") for name in has}
+        n_clips = len(X)
+        for name in COLUMNS:
+            columns.setdefault(name, [None] * n_clips)
+        columns["audio"] = [
+            audio if audio is not None else video
+            for audio, video in zip(columns["audio"], columns["video"], strict=True)
+        ]
+        return columns
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _is_sound(path):
+    return os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
+
+
+def _with_sidecars(columns):
+    texts = []
+    for text, video, audio in zip(
+        columns["text"], columns["video"], columns["audio"], strict=True
+    ):
+        path = video if video is not None else audio
+        if text is None and path is not None:
+            sidecar = find_transcript(path)
+            text = None if sidecar is None else read_transcript(sidecar)
+        texts.append(text)
+    return texts

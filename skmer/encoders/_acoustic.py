@@ -1,0 +1,179 @@
+"""Sound of a clip to features that need no download."""
+
+from functools import lru_cache
+from numbers import Integral, Real
+
+import numpy as np
+
+from skmer.cache import Record
+from skmer.clips import ClipEncoder
+from skmer.encoders._acoustic_functionals import acoustic_functionals, functional_names
+from skmer.encoders._acoustic_signal import frame_contours
+from skmer.encoders._pooling import POOLING, pool, pooled_names
+from skmer.exceptions import MediaError
+from skmer.media import read_audio
+from skmer.utils import import_optional
+from skmer.utils._sklearn import Interval, StrOptions
+
+# The feature sets of openSMILE that the opensmile package names.
+_SMILE_SETS = {
+    "ComParE_2016",
+    "GeMAPS",
+    "GeMAPSv01b",
+    "IS09",
+    "IS10",
+    "IS11",
+    "IS12",
+    "IS13",
+    "eGeMAPS",
+    "eGeMAPSv01b",
+    "eGeMAPSv02",
+    "emobase",
+}
+
+
+class AcousticEncoder(ClipEncoder):
+    """Encode the sound of clips by acoustic descriptors.
+
+    Parameters
+    ----------
+    feature_set : str, default="skmer"
+        ``"skmer"``: log-mel spectrum, cepstra and their deltas, pitch, level and
+        loudness, spectral shape, formants, voice quality (jitter, shimmer,
+        harmonics-to-noise ratio), rhythm and modulation, computed here.
+        ``"eGeMAPSv02"``, ``"ComParE_2016"`` and the other sets of openSMILE need
+        the optional package opensmile (extra ``opensmile``, free for research).
+    pooling : {"functionals", "mean", "mean_std"}, int or None, default="functionals"
+        ``"functionals"``: the statistics that belong to the feature set.
+        Otherwise its frame-level descriptors (one row every 10 ms) are averaged,
+        described by mean and standard deviation, averaged over that many equal
+        parts of the clip, or, for None, returned as sequences.
+    rate : int, default=16000
+        Sample rate the sound is brought to first, Hz; at least 8000.
+    max_seconds : float, default=600.0
+        A clip whose sound lasts longer is an error.
+    n_jobs : int or None, default=None
+        Worker processes. None is one unless a joblib context says otherwise.
+    batch_size : int or "auto", default="auto"
+        Clips that one task encodes and that are stored together.
+    cache : "default", path or None, default="default"
+        Folder of the feature cache; None caches nothing.
+    on_error : {"raise", "nan"}, default="raise"
+        What becomes of a clip that cannot be read: an error naming it, or a row of
+        NaN and one warning. With ``"nan"``, X without any sound is a warning too.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    See Also
+    --------
+    skmer.media.read_audio : Reads the sound.
+
+    Notes
+    -----
+    A clip without sound gives a row of NaN. Levels are absolute (full scale is 1),
+    so that recordings of different gain differ; standardise per recording or
+    speaker where that matters.
+
+    References
+    ----------
+    F. Eyben et al. (2016). The Geneva Minimalistic Acoustic Parameter Set (GeMAPS)
+    for voice research and affective computing. IEEE Transactions on Affective
+    Computing 7(2).
+
+    Examples
+    --------
+    >>> from skmer.encoders import AcousticEncoder
+    >>> names = AcousticEncoder(pooling="mean").get_feature_names_out()
+    >>> names[0]
+    'logmel01'
+    """
+
+    _column = "audio"
+    _cache_version = 1
+    _parameter_constraints: dict = {
+        "feature_set": [StrOptions({"skmer"} | _SMILE_SETS)],
+        "pooling": [StrOptions({"functionals"}), *POOLING],
+        "rate": [Interval(Integral, 8000, 192_000, closed="both")],
+        "max_seconds": [Interval(Real, 0, None, closed="neither")],
+        **ClipEncoder._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        *,
+        feature_set="skmer",
+        pooling="functionals",
+        rate=16000,
+        max_seconds=600.0,
+        n_jobs=None,
+        batch_size="auto",
+        cache="default",
+        on_error="raise",
+        verbose=False,
+    ):
+        self.feature_set = feature_set
+        self.pooling = pooling
+        self.rate = rate
+        self.max_seconds = max_seconds
+        super().__init__(
+            n_jobs=n_jobs,
+            batch_size=batch_size,
+            cache=cache,
+            on_error=on_error,
+            verbose=verbose,
+        )
+
+    def _feature_names(self):
+        smile = self.feature_set != "skmer"
+        if self.pooling == "functionals":
+            if smile:
+                return list(_smile(self.feature_set, "Functionals").feature_names)
+            return functional_names(self.rate)
+        if self.pooling is None:
+            return ["frames"]
+        if smile:
+            names = _smile(self.feature_set, "LowLevelDescriptors").feature_names
+        else:
+            names = frame_contours(np.zeros(self.rate // 10), self.rate)[0]
+        return pooled_names(names, self.pooling)
+
+    def _sequence_columns(self):
+        return ["values"] if self.pooling is None else None
+
+    def _encode(self, cells):
+        return [self._encode_one(path) for path in cells]
+
+    def _encode_one(self, path):
+        try:
+            sound = read_audio(path, rate=self.rate, max_seconds=self.max_seconds)
+            if sound is None or len(sound) == 0:
+                return Record("missing")
+            values = self._describe(sound)
+        except (MediaError, MemoryError, TimeoutError) as error:
+            return error
+        if not np.isfinite(values).all():
+            return MediaError(path, "audio", "its sound gives infinite features")
+        return Record("ok", {"values": values})
+
+    def _describe(self, sound):
+        functionals = self.pooling == "functionals"
+        if self.feature_set != "skmer":
+            level = "Functionals" if functionals else "LowLevelDescriptors"
+            frame = _smile(self.feature_set, level).process_signal(sound, self.rate)
+            frames = frame.to_numpy(dtype=np.float32)
+            return frames[0] if functionals else pool(frames, self.pooling)
+        if functionals:
+            return acoustic_functionals(sound, self.rate)
+        return pool(frame_contours(sound, self.rate)[1], self.pooling)
+
+
+# Held per process: the objects neither clone nor pickle.
+@lru_cache(maxsize=4)
+def _smile(feature_set, level):
+    opensmile = import_optional(
+        "opensmile", f"AcousticEncoder(feature_set={feature_set!r})"
+    )
+    return opensmile.Smile(
+        feature_set=getattr(opensmile.FeatureSet, feature_set),
+        feature_level=getattr(opensmile.FeatureLevel, level),
+    )

@@ -1,0 +1,127 @@
+"""AcousticEncoder: the functionals of the sound of a file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmer.encoders import AcousticEncoder
+from skmer.encoders._acoustic_functionals import acoustic_functionals, functional_names
+from skmer.encoders._acoustic_signal import frame_contours
+from skmer.exceptions import ExtractionWarning, MediaError
+from skmer.media import read_audio, write_clip
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    """Three sound files of one second."""
+    folder = tmp_path_factory.mktemp("tones")
+    time = np.arange(16000) / 16000
+    paths = []
+    for hz in (110, 150, 220):
+        sound = sum(np.sin(2 * np.pi * hz * k * time) / k for k in range(1, 12)) / 4
+        path = folder / f"{hz}.wav"
+        write_clip(path, audio=sound.astype(np.float32), rate=16000)
+        paths.append(str(path))
+    return paths
+
+
+def test_functionals_are_those_of_the_sound_that_is_read(tones):
+    features = AcousticEncoder(cache=None).fit_transform(tones)
+    for path, row in zip(tones, features, strict=True):
+        np.testing.assert_array_equal(row, acoustic_functionals(read_audio(path)))
+    assert list(AcousticEncoder().get_feature_names_out()) == functional_names()
+
+
+def test_sequences_and_what_is_pooled_from_them(tones):
+    cells = AcousticEncoder(pooling=None, cache=None).transform(tones)[:, 0]
+    _, contours, _ = frame_contours(read_audio(tones[1]))
+    np.testing.assert_array_equal(cells[1], contours)
+    mean = AcousticEncoder(pooling="mean", cache=None).transform(tones)
+    np.testing.assert_allclose(mean[1], contours.mean(axis=0), rtol=1e-4, atol=1e-4)
+    both = AcousticEncoder(pooling="mean_std", cache=None).transform(tones)
+    assert both.shape[1] == 2 * mean.shape[1]
+    names = list(AcousticEncoder(pooling=3).get_feature_names_out())
+    assert len(names) == 3 * mean.shape[1] == len(set(names))
+
+
+def test_cached_sequences_are_loaded_on_use_and_pickle_small(tones, tmp_path):
+    import pickle
+
+    encoder = AcousticEncoder(pooling=None, cache=tmp_path / "cache")
+    cells = encoder.set_output(transform="pandas").fit_transform(pd.Series(tones))
+    assert list(cells.columns) == ["frames"]
+    cell = cells["frames"].iloc[0]
+    assert len(pickle.dumps(cell)) < 500 < np.asarray(cell).nbytes
+    plain = AcousticEncoder(pooling=None, cache=None).transform(tones)
+    np.testing.assert_array_equal(np.asarray(cell), plain[0, 0])
+
+
+def test_rate_changes_the_features(tones):
+    one = AcousticEncoder(cache=None).transform(tones)
+    two = AcousticEncoder(rate=8000, cache=None).transform(tones)
+    assert one.shape[0] == two.shape[0] == 3
+    assert one.shape != two.shape or np.abs(one - two).max() > 0.01
+
+
+def test_pictures_alone_and_silence(tmp_path):
+    frames = np.zeros((6, 48, 64, 3), dtype=np.uint8)
+    mute = tmp_path / "mute.mp4"
+    write_clip(mute, frames=frames)
+    silent = tmp_path / "silent.wav"
+    write_clip(silent, audio=np.zeros(8000, dtype=np.float32), rate=16000)
+    features = AcousticEncoder().transform([mute, silent])
+    assert np.isnan(features[0]).all()
+    assert np.isfinite(features[1]).all()
+
+
+def test_too_long_a_sound_is_an_error_with_its_name(tones):
+    with pytest.raises(MediaError, match=r"110\.wav.*"):
+        AcousticEncoder(max_seconds=0.5).transform(tones)
+    with pytest.warns(ExtractionWarning, match="3 of 3"):
+        AcousticEncoder(max_seconds=0.5, on_error="nan").transform(tones)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"feature_set": "mfcc"}, {"pooling": "max"}, {"pooling": 0}, {"rate": 4000}],
+)
+def test_bad_parameters(tones, params):
+    with pytest.raises(ValueError, match=next(iter(params))):
+        AcousticEncoder(**params).fit(tones)
+
+
+class TestOpenSmile:
+    """The optional feature sets, against opensmile itself."""
+
+    @pytest.fixture(autouse=True)
+    def opensmile(self):
+        return pytest.importorskip("opensmile", reason="extra opensmile not installed")
+
+    def test_egemaps(self, opensmile, tones):
+        smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet.eGeMAPSv02,
+            feature_level=opensmile.FeatureLevel.Functionals,
+        )
+        encoder = AcousticEncoder(feature_set="eGeMAPSv02", cache=None)
+        features = encoder.fit_transform(tones)
+        expected = np.vstack(
+            [smile.process_signal(read_audio(path), 16000) for path in tones]
+        )
+        np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-5)
+        assert list(encoder.get_feature_names_out()) == smile.feature_names
+
+    def test_pitch_is_found(self, tones):
+        encoder = AcousticEncoder(feature_set="eGeMAPSv02").set_output(
+            transform="pandas"
+        )
+        frame = encoder.fit_transform(tones)
+        semitones = frame["F0semitoneFrom27.5Hz_sma3nz_amean"].to_numpy()
+        hz = 27.5 * 2 ** (semitones / 12)
+        np.testing.assert_allclose(hz, [110, 150, 220], rtol=0.02)
+
+    def test_descriptors_can_be_pooled_and_encoders_cloned(self, tones):
+        from sklearn.base import clone
+
+        encoder = AcousticEncoder(feature_set="eGeMAPSv02", pooling="mean_std")
+        twin = clone(encoder.fit(tones))
+        assert twin.fit_transform(tones).shape == (3, 50)

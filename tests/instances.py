@@ -1,0 +1,30 @@
+"""The one list of estimators that the common checks run on."""
+
+from skmer.clips import ClipTable
+from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
+from skmer.fusion import AttentionFusionClassifier
+from skmer.preprocessing import ModalityImputer
+
+# Estimators of numbers: scikit-learn's common checks run on each.
+NUMERIC = [
+    AttentionFusionClassifier(random_state=0),
+    ModalityImputer(),
+    ModalityImputer(add_indicator=True),
+]
+
+# Encoders of clips: skmer's own checks run on each.
+CLIP_ENCODERS = [
+    AcousticEncoder(),
+    AcousticEncoder(pooling="mean_std"),
+    AcousticEncoder(pooling=None),
+    TextEncoder(n_features=64),
+    VisualEncoder(n_frames=3),
+    VisualEncoder(n_frames=3, regions=["frame"], pooling=None),
+]
+
+# Public estimators that are neither, each with where it is tested.
+ELSEWHERE = {ClipTable: "tests/clips/test_table.py"}
+
+# Checks that must fail, each with its reason; strict, so that a check that starts
+# to pass has to be taken off.
+EXPECTED_FAILURES = {}
