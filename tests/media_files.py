@@ -66,11 +66,13 @@ def write_video(
             )
             frame.sample_rate = audio_rate
             frame.time_base = Fraction(1, audio_rate)
-            frame.pts = round(audio_start * audio_rate)
+            offset = round(audio_start * audio_rate)
             fifo = av.AudioFifo()
             fifo.write(frame)
             size = sound.codec_context.frame_size or 1024
             while (part := fifo.read(size, True)) is not None and part.samples:
+                part.pts, part.time_base = offset, frame.time_base
+                offset += part.samples
                 container.mux(sound.encode(part))
             container.mux(sound.encode(None))
     return path

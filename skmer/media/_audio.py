@@ -2,6 +2,7 @@
 
 import math
 
+import av
 import numpy as np
 import soxr
 
@@ -168,8 +169,11 @@ def mix_down(frame):
     -------
     mono : ndarray of shape (n_samples,), dtype float32
     """
-    samples = frame.to_ndarray()
     channels = frame.layout.nb_channels
+    if frame.format.is_planar and channels >= 8:
+        # PyAV counts one plane too many there, and crashes when it copies it.
+        frame = av.AudioResampler(frame.format.packed, frame.layout).resample(frame)[0]
+    samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, channels).T
     weights = mix_weights([channel.name for channel in frame.layout.channels], channels)

@@ -12,8 +12,13 @@ from skmer.exceptions import MediaError
 MAX_SAMPLE_RATE = 768_000
 MAX_CHANNELS = 64
 
-# A text file opens as "ANSI art" in this format.
-_NOT_MEDIA = {"tty"}
+# FFmpeg opens a text file as "ANSI art", and lists of other files.
+_NOT_MEDIA = {
+    "tty": "it holds text, no sound and no picture",
+    "concat": "it is a list of media files. Give one of those",
+    "hls": "it is a list of media files. Give one of those",
+    "dash": "it is a list of media files. Give one of those",
+}
 
 
 @contextmanager
@@ -58,7 +63,7 @@ def open_media(path):
         raise MediaError(path, "open", describe(error)) from error
     with container:
         if container.format.name in _NOT_MEDIA:
-            raise MediaError(path, "open", "it holds text, no sound and no picture")
+            raise MediaError(path, "open", _NOT_MEDIA[container.format.name])
         yield container
 
 
