@@ -10,9 +10,8 @@ silent sound has an ``active_fraction`` of 0 and is described as a whole, at -10
 from functools import lru_cache
 
 import numpy as np
-from scipy import fft
 
-from skmer.encoders._acoustic_pitch import runs
+from skmer.encoders._acoustic_pitch import FORMANT_NAMES, TILT_NAMES, runs
 from skmer.encoders._acoustic_signal import (
     HOP,
     N_CEPSTRA,
@@ -20,12 +19,18 @@ from skmer.encoders._acoustic_signal import (
     SHAPE_NAMES,
     analyse,
     deltas,
+    numbered,
     semitones,
+)
+from skmer.encoders._acoustic_statistics import (
+    correlations,
+    cosine_shape,
+    describe,
+    local_change,
+    modulation_spectrum,
 )
 
 _SHAPE_COSINES = 6
-_MODULATION_HZ = (0.5, 2.0, 4.0, 6.0, 10.0, 16.0, 25.0)
-_MODULATION_FRAMES = 512
 _COUPLED_CEPSTRA = 6
 _COUPLED_REACHES = (4, 15)
 _JITTER_LIMIT, _SHIMMER_LIMIT = 1.3, 1.6
@@ -94,6 +99,12 @@ def acoustic_functionals(sound, rate=16000, **options):
     return np.concatenate(out.values).astype(np.float32)
 
 
+@lru_cache(maxsize=1)
+def _names():
+    # The values' own code names them, so that the two cannot disagree.
+    return tuple(_collect(analyse(np.zeros(1), 16000)).names)
+
+
 def functional_names(rate=16000, **options):
     """Names of what :func:`acoustic_functionals` returns, in its order.
 
@@ -101,18 +112,13 @@ def functional_names(rate=16000, **options):
     ----------
     rate : int, default=16000
     **options
-        As given to :func:`acoustic_functionals`.
+        As given to :func:`acoustic_functionals`; the names are the same for all.
 
     Returns
     -------
     list of str of length n_functionals
     """
-    return list(_names(rate, tuple(sorted(options.items()))))
-
-
-@lru_cache(maxsize=8)
-def _names(rate, options):
-    return tuple(_collect(analyse(np.zeros(1), rate, **dict(options))).names)
+    return list(_names())
 
 
 class _Functionals:
@@ -127,39 +133,12 @@ class _Functionals:
         self.values.append(np.asarray(values, np.float64).ravel())
 
     def describe(self, stems, contours, statistics):
-        """Add statistics of the columns of `contours` (n_frames, n_stems).
-
-        ``pN`` is a percentile, ``range`` the distance of the 5th and the 95th,
-        ``drift`` the change of the regression line from first to last frame.
-        """
+        """Add statistics of the columns of `contours` (n_frames, n_stems)."""
         x = np.asarray(contours, np.float64)
-        x = x[:, None] if x.ndim == 1 else x
-        table = dict.fromkeys(statistics, np.zeros(x.shape[1]))
-        if len(x):
-            table.update(_describe(x, statistics))
+        table = describe(x[:, None] if x.ndim == 1 else x, statistics)
         stems = [stems] if isinstance(stems, str) else stems
         for statistic in statistics:
             self.add([f"{stem}_{statistic}" for stem in stems], table[statistic])
-
-
-def _describe(x, statistics):
-    """Statistics by name, each of shape (n_columns,), of at least one row."""
-    mean, std = x.mean(axis=0), x.std(axis=0)
-    table = {"mean": mean, "std": std}
-    percents = [5, 95] if "range" in statistics else []
-    percents += [int(s[1:]) for s in statistics if s[0] == "p"]
-    if percents:
-        rows = np.percentile(x, percents, axis=0)
-        table.update(
-            {f"p{p}": row for p, row in zip(percents, rows, strict=True)},
-            range=rows[1] - rows[0] if "range" in statistics else None,
-        )
-    if "skew" in statistics:
-        table["skew"] = (((x - mean) / np.maximum(std, 1e-6)) ** 3).mean(axis=0)
-    if "drift" in statistics:
-        t = np.linspace(-0.5, 0.5, len(x)) if len(x) > 1 else np.zeros(1)
-        table["drift"] = t @ x / max(t @ t, 1e-12)
-    return table
 
 
 def _collect(c):
@@ -180,10 +159,6 @@ def _collect(c):
     return out
 
 
-def _numbered(stem, n):
-    return [f"{stem}{i:02d}" for i in range(1, n + 1)]
-
-
 def _add_level(out, c, span, active):
     full = ("mean", "std", "p20", "p50", "p80", "range", "skew", "drift")
     out.describe("level", c.level[active], (*full, "p5", "p95"))
@@ -191,7 +166,7 @@ def _add_level(out, c, span, active):
     for name, contour in (("level", c.level[span]), ("loudness", c.loudness[span])):
         _add_slopes(out, name, np.diff(contour.astype(np.float64)) / HOP)
     course = cosine_shape(c.level[span], _SHAPE_COSINES)
-    out.add(_numbered("level_shape", _SHAPE_COSINES), course)
+    out.add(numbered("level_shape", _SHAPE_COSINES), course)
 
 
 def _add_slopes(out, name, slopes):
@@ -215,7 +190,7 @@ def _add_pitch(out, c, span, voiced):
     if where.size:
         bridged = np.interp(np.arange(voiced.size), where, tone)
     course = cosine_shape(bridged[span], _SHAPE_COSINES)
-    out.add(_numbered("f0_shape", _SHAPE_COSINES), course)
+    out.add(numbered("f0_shape", _SHAPE_COSINES), course)
     return bridged
 
 
@@ -223,9 +198,8 @@ def _add_voice_quality(out, c, active, voiced):
     p = c.pitch
     out.describe("hnr", p.hnr[voiced], ("mean", "std", "p20", "p80", "drift"))
     out.describe("periodicity", p.periodicity[active], ("mean", "std", "p20", "p80"))
-    out.describe(["h1h2", "h1a3"], p.tilt[voiced], ("mean", "std"))
-    stems = [f"{what}{i}" for what in ("formant", "bandwidth") for i in (1, 2, 3)]
-    out.describe(stems, p.formants[voiced], ("mean", "std", "p20", "p80"))
+    out.describe(TILT_NAMES, p.tilt[voiced], ("mean", "std"))
+    out.describe(FORMANT_NAMES, p.formants[voiced], ("mean", "std", "p20", "p80"))
     out.add("jitter_mean", local_change(p.periods, p.chain, _JITTER_LIMIT))
     out.add("shimmer_mean", local_change(p.peaks, p.chain, _SHIMMER_LIMIT))
 
@@ -259,20 +233,20 @@ def _count_peaks(loudness):
 
 
 def _add_spectra(out, c, active, voiced):
-    bands = _numbered("relmel", N_MELS)
+    bands = numbered("relmel", N_MELS)
     relative = c.log_mel - c.level[:, None]
     out.describe(bands, relative[active], ("mean", "std", "p20", "p80"))
     out.describe([f"voiced_{b}" for b in bands], relative[voiced], ("mean", "std"))
     change = np.abs(deltas(c.log_mel))[active]
-    out.describe(_numbered("deltamel", N_MELS), change, ("mean",))
+    out.describe(numbered("deltamel", N_MELS), change, ("mean",))
     first = deltas(c.cepstra)
     out.describe(
-        _numbered("mfcc", N_CEPSTRA),
+        numbered("mfcc", N_CEPSTRA),
         c.cepstra[active],
         ("mean", "std", "p20", "p80", "drift", "skew"),
     )
-    out.describe(_numbered("dmfcc", N_CEPSTRA), first[active], ("mean", "std"))
-    out.describe(_numbered("ddmfcc", N_CEPSTRA), deltas(first)[active], ("std",))
+    out.describe(numbered("dmfcc", N_CEPSTRA), first[active], ("mean", "std"))
+    out.describe(numbered("ddmfcc", N_CEPSTRA), deltas(first)[active], ("std",))
     statistics = ("mean", "std", "p20", "p50", "p80", "drift")
     out.describe(SHAPE_NAMES, c.shape[active], statistics)
     stems = [f"voiced_{name}" for name in SHAPE_NAMES]
@@ -288,7 +262,7 @@ def _add_modulation(out, c, span, pitch):
     ):
         table = modulation_spectrum(contours)
         n_bands, n_contours = table.shape
-        stems = [name] if n_contours == 1 else _numbered(name, n_contours)
+        stems = [name] if n_contours == 1 else numbered(name, n_contours)
         names = [f"{stem}_{i + 1}" for i in range(n_bands) for stem in stems]
         out.add(names, table)
 
@@ -297,7 +271,7 @@ def _add_coupling(out, c, active, pitch):
     contours = np.column_stack(
         [pitch, c.level, c.pitch.periodicity, c.cepstra[:, :_COUPLED_CEPSTRA]]
     )
-    stems = ["f0", "level", "periodicity", *_numbered("mfcc", _COUPLED_CEPSTRA)]
+    stems = ["f0", "level", "periodicity", *numbered("mfcc", _COUPLED_CEPSTRA)]
     table, names = [contours], list(stems)
     for reach in _COUPLED_REACHES:
         table.append(deltas(contours, reach))
@@ -306,88 +280,3 @@ def _add_coupling(out, c, active, pitch):
     first, second = np.triu_indices(len(names), 1)
     pairs = zip(first, second, strict=True)
     out.add([f"corr_{names[i]}_{names[j]}" for i, j in pairs], matrix[first, second])
-
-
-def cosine_shape(contour, n_cosines):
-    """Course of a contour whatever its length and mean.
-
-    Parameters
-    ----------
-    contour : ndarray of shape (n_frames,)
-    n_cosines : int
-
-    Returns
-    -------
-    ndarray of shape (n_cosines,)
-        DCT-II coefficients 1 to `n_cosines` of the contour stretched to 64 points;
-        a cosine of amplitude ``a`` gives ``a / sqrt(2)``.
-    """
-    at = np.linspace(0, contour.size - 1, 64)
-    stretched = np.interp(at, np.arange(contour.size), contour)
-    return fft.dct(stretched, norm="ortho")[1 : n_cosines + 1] / 8.0
-
-
-def modulation_spectrum(contours):
-    """How much contours fluctuate, by frequency of the fluctuation.
-
-    Parameters
-    ----------
-    contours : ndarray of shape (n_frames, n_contours)
-
-    Returns
-    -------
-    ndarray of shape (6, n_contours)
-        Standard deviation, in the unit of the contour, that lies between 0.5, 2, 4,
-        6, 10, 16 and 25 Hz.
-    """
-    edges = np.asarray(_MODULATION_HZ)
-    x = np.asarray(contours, np.float64)
-    n_fft = max(_MODULATION_FRAMES, fft.next_fast_len(len(x), real=True))
-    window = np.hanning(len(x) + 2)[1:-1, None]
-    power = np.abs(fft.rfft((x - x.mean(axis=0)) * window, n_fft, axis=0)) ** 2
-    power *= 2.0 / (n_fft * np.sum(window**2))
-    hz = np.arange(len(power)) / (n_fft * HOP)
-    inside = (hz >= edges[:-1, None]) & (hz < edges[1:, None])
-    return np.sqrt(inside.astype(np.float64) @ power)
-
-
-def correlations(contours):
-    """Correlation matrix of columns, 0 where one is constant.
-
-    Parameters
-    ----------
-    contours : ndarray of shape (n_frames, n_contours)
-
-    Returns
-    -------
-    ndarray of shape (n_contours, n_contours)
-    """
-    x = contours - contours.mean(axis=0)
-    x /= np.maximum(x.std(axis=0), 1e-5)
-    return x.T @ x / len(x)
-
-
-def local_change(values, chain, limit):
-    """Mean relative change from one glottal period to the next.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_periods,)
-        Periods (their change is jitter) or peak amplitudes (shimmer).
-    chain : ndarray of shape (n_periods,)
-        Voiced stretch of each; changes between stretches do not count.
-    limit : float
-        Changes by a larger factor are errors of the tracker and do not count.
-
-    Returns
-    -------
-    float
-        Mean absolute difference of neighbours over their mean; 0 without any.
-    """
-    first, second = values[:-1], values[1:]
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    good = (np.diff(chain) == 0) & (low > 0) & (high < limit * low)
-    if not good.any():
-        return 0.0
-    low, high = low[good], high[good]
-    return float(2 * np.sum(high - low) / np.sum(high + low))

@@ -1,11 +1,10 @@
 """Sound in, frame-level acoustic contours out: spectrum, cepstra, level, activity.
 
-Amplitude convention: full scale is 1, levels are in dB relative to it (a sine that
-just fills the range reads -3.01 dB), the constant offset of a sound is removed first
-power below 1e-10 (-100 dB) counts as silence, and mel bands and level are held within
-70 dB of the highest of the sound. Frames follow each other every
-10 ms whatever the rate; frame ``t`` is centred at ``(t + 0.5) * 10`` ms and sees zeros
-beyond the ends.
+Amplitude convention: full scale is 1 and levels are in dB relative to it, so that a
+sine that just fills the range reads -3.01 dB. The constant offset of a sound is removed
+first. Power below 1e-10 (-100 dB) is silence; mel bands and level are held within 70 dB
+of the highest of the sound. Frames follow each other every 10 ms whatever the rate;
+frame ``t`` is centred at ``(t + 0.5) * 10`` ms and sees zeros beyond the ends.
 """
 
 from dataclasses import dataclass
@@ -15,9 +14,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft, signal
 
-from skmer.encoders._acoustic_pitch import PitchTrack, track_pitch
+from skmer.encoders._acoustic_pitch import (
+    BLOCK,
+    FORMANT_NAMES,
+    HOP,
+    TILT_NAMES,
+    PitchTrack,
+    track_pitch,
+)
 
-HOP = 0.01
 N_MELS = 26
 N_CEPSTRA = 16
 _WINDOW = 0.025
@@ -25,7 +30,6 @@ _FLOOR = 1e-10
 _CEILING = 1e6
 _TOP_HZ = 8000.0
 _LOW_HZ = 20.0
-_BLOCK = 4096
 _ACTIVE_RANGE_DB = 30.0
 _RANGE_DB = 70.0
 MIN_RATE = 8000
@@ -53,10 +57,12 @@ class Contours:
 
     Attributes
     ----------
-    log_mel : ndarray of shape (n_frames, n_mels), dB
-    cepstra : ndarray of shape (n_frames, n_cepstra), coefficients 1 to n_cepstra
-    level : ndarray of shape (n_frames,), dB relative to full scale
-    loudness : ndarray of shape (n_frames,), compressed and weighted sum of the bands
+    log_mel : ndarray of shape (n_frames, 26), dB
+    cepstra : ndarray of shape (n_frames, 16), dB
+        Coefficients 1 to 16 of the orthonormal DCT-II of `log_mel`.
+    level : ndarray of shape (n_frames,), dB
+    loudness : ndarray of shape (n_frames,)
+        Cube roots of the bands' power, weighted as the ear does, summed.
     shape : ndarray of shape (n_frames, 13), in the order of ``SHAPE_NAMES``
     pitch : PitchTrack
     active : bool ndarray of shape (n_frames,), True where something sounds
@@ -69,6 +75,11 @@ class Contours:
     shape: np.ndarray
     pitch: PitchTrack
     active: np.ndarray
+
+
+def numbered(stem, n):
+    """Names of `n` columns: stem01, stem02, ..."""
+    return [f"{stem}{i:02d}" for i in range(1, n + 1)]
 
 
 def check_sound(sound, rate):
@@ -98,14 +109,14 @@ def check_sound(sound, rate):
 def frame_blocks(sound, rate, width):
     """Yield windows of `width` samples around the frame centres, a block at a time.
 
-    Blocks bound the memory that an hour of sound takes.
+    The last window of a sound shorter than a frame is mostly zeros.
     """
     n_frames = max(1, round(sound.size / (rate * HOP)))
     starts = np.floor((np.arange(n_frames) + 0.5) * (rate * HOP)).astype(np.intp)
     padded = np.pad(sound, (width // 2, width))
     windows = sliding_window_view(padded, width)
-    for first in range(0, n_frames, _BLOCK):
-        yield windows[starts[first : first + _BLOCK]]
+    for first in range(0, n_frames, BLOCK):
+        yield windows[starts[first : first + BLOCK]]
 
 
 def mel_from_hz(hz):
@@ -156,41 +167,45 @@ def equal_loudness(hz):
     return (w2 + 56.8e6) * w2**2 / ((w2 + 6.3e6) ** 2 * (w2 + 0.38e9))
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What depends on the rate alone: window, FFT length and matrices."""
+
+    n_fft: int
+    hz: np.ndarray
+    window: np.ndarray
+    scale: np.float32
+    bank: np.ndarray
+    ear: np.ndarray
+    lines: np.ndarray
+    cosines: np.ndarray
+
+
 @lru_cache(maxsize=8)
 def _plan(rate):
-    """Return window, FFT length and the matrices that depend on the rate alone."""
     width = round(_WINDOW * rate)
-    n_fft = fft.next_fast_len(width, real=True)
-    n_fft = 1 << (n_fft - 1).bit_length()
+    n_fft = 1 << (width - 1).bit_length()
     hz = np.arange(n_fft // 2 + 1) * (rate / n_fft)
-    keep = hz <= min(_TOP_HZ, rate / 2)
-    hz = hz[keep]
-    bank = mel_filterbank(rate, n_fft)[keep]
-    window = signal.get_window("hann", width).astype(np.float32)
-    # One-sided power, so that the bins add up to the mean square of the frame.
-    scale = 2.0 / (n_fft * np.sum(window.astype(np.float64) ** 2))
-    weights = equal_loudness(mel_edges(rate)[1:-1]).astype(np.float32)
+    hz = hz[hz <= _TOP_HZ]
+    window = signal.get_window("hann", width)
     lines = []
     for low, high in ((0, 500), (500, 1500), (1000, 5000)):
-        inside = (hz >= low) & (hz <= high) & (hz > 0)
+        inside = (hz > 0) & (hz >= low) & (hz <= high)
         centred = np.where(inside, hz - hz[inside].mean(), 0.0) / 1000.0
         lines.append(centred / np.sum(centred**2))
-    lines = np.stack(lines, axis=1).astype(np.float32)
-    # Orthonormal DCT-II without coefficient 0, scaled to the mean over the bands.
-    k, m = np.arange(1, N_CEPSTRA + 1), np.arange(N_MELS)
-    dct = np.cos(np.pi / N_MELS * (m[:, None] + 0.5) * k) * np.sqrt(2.0 / N_MELS)
-    return {
-        "width": width,
-        "n_fft": n_fft,
-        "keep": keep,
-        "hz": hz.astype(np.float32),
-        "bank": bank,
-        "window": window,
-        "scale": np.float32(scale),
-        "loudness": weights,
-        "lines": lines,
-        "dct": dct.astype(np.float32),
-    }
+    k, band = np.arange(1, N_CEPSTRA + 1), np.arange(N_MELS) + 0.5
+    cosines = np.sqrt(2.0 / N_MELS) * np.cos(np.pi / N_MELS * band[:, None] * k)
+    return _Plan(
+        n_fft=n_fft,
+        hz=hz.astype(np.float32),
+        window=window.astype(np.float32),
+        # One-sided power: the bins add up to the mean square of the frame.
+        scale=np.float32(2.0 / (n_fft * np.sum(window**2))),
+        bank=mel_filterbank(rate, n_fft)[: hz.size],
+        ear=equal_loudness(mel_edges(rate)[1:-1]).astype(np.float32),
+        lines=np.stack(lines, axis=1).astype(np.float32),
+        cosines=cosines.astype(np.float32),
+    )
 
 
 def decibel(power):
@@ -200,7 +215,7 @@ def decibel(power):
 
 def _spectral_shape(power, plan):
     """Twelve descriptors of each row's spectrum (all of SHAPE_NAMES but the flux)."""
-    hz, lines = plan["hz"], plan["lines"]
+    hz = plan.hz
     power = power + np.float32(_FLOOR / power.shape[1])
     share = power / power.sum(axis=1, keepdims=True)
     centroid = share @ hz
@@ -212,7 +227,7 @@ def _spectral_shape(power, plan):
         hz[np.minimum((summed < part).sum(axis=1), hz.size - 1)]
         for part in (0.25, 0.5, 0.75, 0.9)
     ]
-    slopes = (log_power * np.float32(10 * np.log10(2.0))) @ lines
+    slopes = (log_power * np.float32(10 * np.log10(2.0))) @ plan.lines
 
     def band(low, high):
         return power[:, np.searchsorted(hz, low) : np.searchsorted(hz, high)]
@@ -253,12 +268,11 @@ def deltas(contours, reach=2):
 
 
 def find_active(level):
-    """Frames within 30 dB of the loud ones (the 95th percentile of `level`).
+    """Mark the frames within 30 dB of the loud ones; in silence, none.
 
-    A sound of nothing but silence has no active frame.
+    Loud is the 95th percentile of `level`, but no less than 20 dB below the highest.
     """
-    loud = np.percentile(level, 95)
-    loud = max(float(loud), float(level.max()) - 20.0)
+    loud = max(np.percentile(level, 95), level.max() - 20.0)
     return (level > loud - _ACTIVE_RANGE_DB) & (level > -99.0)
 
 
@@ -277,23 +291,29 @@ def analyse(sound, rate, *, pitch_range=(65, 650)):
     Returns
     -------
     Contours
+
+    Raises
+    ------
+    ValueError
+        The sound is empty, not one-dimensional, no floats or not finite; the rate is
+        too low; the pitch range is outside 20 to 1000 Hz.
     """
     sound = check_sound(sound, rate)
     plan = _plan(rate)
     parts = []
-    for frames in frame_blocks(sound, rate, plan["width"]):
-        spectrum = fft.rfft(frames * plan["window"], plan["n_fft"], axis=1)
-        spectrum = spectrum[:, plan["keep"]]
-        power = (spectrum.real**2 + spectrum.imag**2) * plan["scale"]
+    for frames in frame_blocks(sound, rate, plan.window.size):
+        spectrum = fft.rfft(frames * plan.window, plan.n_fft, axis=1)
+        spectrum = spectrum[:, : plan.hz.size]
+        power = (spectrum.real**2 + spectrum.imag**2) * plan.scale
         parts.append(
-            (power @ plan["bank"], power.sum(axis=1), *_spectral_shape(power, plan))
+            (power @ plan.bank, power.sum(axis=1), *_spectral_shape(power, plan))
         )
     mel, total, *shape = (np.concatenate(part) for part in zip(*parts, strict=True))
     log_mel, level = decibel(mel), decibel(total)
     # What gates and codecs leave of the pauses must not look like expression.
     log_mel = np.maximum(log_mel, log_mel.max() - np.float32(_RANGE_DB))
     level = np.maximum(level, level.max() - np.float32(_RANGE_DB))
-    loudness = np.sum((mel * plan["loudness"]) ** np.float32(1 / 3), axis=1)
+    loudness = np.sum((mel * plan.ear) ** np.float32(1 / 3), axis=1)
     tone = np.sqrt(mel + np.float32(_FLOOR))
     tone /= np.linalg.norm(tone, axis=1, keepdims=True)
     flux = np.zeros(level.size, np.float32)
@@ -301,7 +321,7 @@ def analyse(sound, rate, *, pitch_range=(65, 650)):
     shape.insert(SHAPE_NAMES.index("flux"), flux)
     return Contours(
         log_mel=log_mel,
-        cepstra=log_mel @ plan["dct"],
+        cepstra=log_mel @ plan.cosines,
         level=level,
         loudness=loudness,
         shape=np.stack(shape, axis=1).astype(np.float32),
@@ -319,7 +339,7 @@ def frame_contours(sound, rate=16000, **options):
         Mono, full scale 1.
     rate : int, default=16000
     **options
-        See :func:`analyse`.
+        ``pitch_range``, see :func:`analyse`.
 
     Returns
     -------
@@ -333,28 +353,18 @@ def frame_contours(sound, rate=16000, **options):
     """
     c = analyse(sound, rate, **options)
     p = c.pitch
-    pitch = np.where(p.voiced, semitones(p.f0), 0.0)
+    tone = np.where(p.voiced, semitones(p.f0), 0.0)
     blocks = [
-        ([f"logmel{i:02d}" for i in range(1, c.log_mel.shape[1] + 1)], c.log_mel),
-        ([f"mfcc{i:02d}" for i in range(1, c.cepstra.shape[1] + 1)], c.cepstra),
-        (
-            [f"dmfcc{i:02d}" for i in range(1, c.cepstra.shape[1] + 1)],
-            deltas(c.cepstra),
-        ),
-        (["level"], c.level[:, None]),
-        (["loudness"], c.loudness[:, None]),
-        (list(SHAPE_NAMES), c.shape),
-        (["voiced"], p.voiced[:, None]),
-        (["active"], c.active[:, None]),
-        (["f0"], pitch[:, None]),
-        (["periodicity"], p.periodicity[:, None]),
-        (["hnr"], p.hnr[:, None]),
-        (["h1h2", "h1a3"], p.tilt),
-        (
-            [f"{what}{i}" for what in ("formant", "bandwidth") for i in (1, 2, 3)],
-            p.formants,
-        ),
+        (numbered("logmel", N_MELS), c.log_mel),
+        (numbered("mfcc", N_CEPSTRA), c.cepstra),
+        (numbered("dmfcc", N_CEPSTRA), deltas(c.cepstra)),
+        (["level", "loudness"], np.stack([c.level, c.loudness], axis=1)),
+        (SHAPE_NAMES, c.shape),
+        (["voiced", "active"], np.stack([p.voiced, c.active], axis=1)),
+        (["f0", "periodicity", "hnr"], np.stack([tone, p.periodicity, p.hnr], axis=1)),
+        (TILT_NAMES, p.tilt),
+        (FORMANT_NAMES, p.formants),
     ]
-    names = [name for block, _ in blocks for name in block]
+    names = [name for stems, _ in blocks for name in stems]
     table = np.concatenate([np.asarray(b, np.float32) for _, b in blocks], axis=1)
     return names, table, HOP
