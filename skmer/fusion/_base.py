@@ -276,6 +276,9 @@ class FusionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stream
 
     def _fit(self, X, y, sample_weight, classes, resume):
         self._validate_params()
+        if resume:
+            self.check_training_readiness()
+        self._trimmed_for_prediction = False
         data, codes, clips = self._training_data(X, y, sample_weight, classes, resume)
         seed = self._start(resume)
         train, valid = self._divide(data, codes, clips, seed)
@@ -284,15 +287,9 @@ class FusionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stream
             if not resume:
                 self.initialize()
             self.notify("on_train_begin", X=X, y=y)
-            self.best_epoch_ = None
-            try:
-                self.best_epoch_ = self._run_epochs(train, valid)
-            except KeyboardInterrupt:
-                # What callbacks raise to stop early, and users at the keyboard.
-                pass
+            self.best_epoch_ = self._run_epochs(train, valid)
             self.notify("on_train_end", X=X, y=y)
-        code = self._map(lambda batch: self._encode(batch), train[:1])
-        self._n_features_out = code.shape[1]
+        self._n_features_out = self._map(self._encode, train.X.take(slice(1))).shape[1]
         return self
 
     def _training_data(self, X, y, sample_weight, classes, resume):
@@ -329,7 +326,7 @@ class FusionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stream
             groups = resolve_streams(self.streams, names, table.shape[1])
             # One order whatever the order of the columns: the same net comes out.
             self.streams_ = dict(sorted(groups.items()))
-        self.device_ = self._resolve_device()
+            self.device_ = self._resolve_device()
         data = self._stream_data(table if rows.all() else table[rows])
         weight, codes = weight[rows], codes[rows]
         clips = None if clips is None else clips[rows]
@@ -471,8 +468,7 @@ class FusionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stream
 
     def _map(self, function, X):
         """Apply a function of a batch to all of X; return one ndarray."""
-        data = X[0] if isinstance(X, tuple) else X
-        dataset = self.get_dataset(data)
+        dataset = self.get_dataset(X)
         self._set_training(False)
         with torch.no_grad():
             parts = [function(batch) for batch, _ in self.get_iterator(dataset)]

@@ -74,13 +74,14 @@ def to_stream_data(X, streams, device):
     data : StreamData
     """
     columns = np.concatenate(list(streams.values()))
-    if not np.array_equal(columns, np.arange(X.shape[1])):
+    copied = not np.array_equal(columns, np.arange(X.shape[1]))
+    if copied:
         X = X[:, columns]
     sizes = [len(part) for part in streams.values()]
     # One sum tells whether any NaN is there without a table of booleans.
     mask = None
     if np.isnan(X.sum(dtype=np.float64)):
-        X = X.copy()
+        X = X if copied else X.copy()
         mask = np.ones((len(X), len(sizes)), dtype=bool)
         start = 0
         for index, size in enumerate(sizes):

@@ -125,11 +125,13 @@ class StreamNet(NeuralNetClassifier):
                 )
             if prefix == "callbacks":
                 callback = rest.partition("__")[0]
-                names = [key for key, _ in self._uniquely_named_callbacks()]
+                names = []
+                if self.callbacks != "disable":
+                    names = [key for key, _ in self._uniquely_named_callbacks()]
                 if callback not in names:
                     raise ValueError(
                         f"Trying to set a parameter for callback {callback!r}, which "
-                        f"does not exist. The callbacks are {', '.join(names)}."
+                        f"does not exist. There are: {', '.join(names) or 'none'}."
                     )
 
     def _guess(self, name):
@@ -231,7 +233,17 @@ class StreamNet(NeuralNetClassifier):
     def _run_epochs(self, train, valid):
         """Train for up to ``max_epochs``; return the number of the best epoch."""
         facts = {"dataset_train": train, "dataset_valid": valid}
-        best_score, best_state, best_epoch = -np.inf, None, None
+        best = {"score": -np.inf, "epoch": None, "weights": None}
+        try:
+            self._epochs_until_done(train, valid, facts, best)
+        except KeyboardInterrupt:
+            # What callbacks raise to stop early, and users at the keyboard.
+            pass
+        if best["weights"] is not None:
+            self.module_.load_state_dict(best["weights"])
+        return best["epoch"]
+
+    def _epochs_until_done(self, train, valid, facts, best):
         listening = self._listening()
         for _ in range(self.max_epochs):
             self.notify("on_epoch_begin", **facts)
@@ -250,20 +262,16 @@ class StreamNet(NeuralNetClassifier):
                     step_fn=self.validation_step,
                     listening=listening,
                 )
-            self.notify("on_epoch_end", **facts)
             epoch = len(self.history)
             if self.keep_epochs:
                 self.epoch_states_.append(self._weights())
-            if valid is not None:
-                score = self.history[-1, "valid_f1_weighted"]
-                if score > best_score:
-                    best_score, best_epoch = score, epoch
-                    best_state = self._weights()
-                elif self.patience is not None and epoch - best_epoch >= self.patience:
-                    break
-        if best_state is not None:
-            self.module_.load_state_dict(best_state)
-        return best_epoch
+            score = -np.inf if valid is None else self.history[-1, "valid_f1_weighted"]
+            if score > best["score"]:
+                best.update(score=score, epoch=epoch, weights=self._weights())
+            self.notify("on_epoch_end", **facts)
+            stale = epoch - (best["epoch"] or epoch)
+            if self.patience is not None and stale >= self.patience:
+                break
 
     def _weights(self):
         return {
@@ -377,7 +385,8 @@ class StreamNet(NeuralNetClassifier):
         """Hide streams at random; a clip keeps all when none would be left."""
         present = X.present()
         generator = self.random_source_.generator(present.device)
-        kept = present & bernoulli(present.shape, 1 - self.modality_dropout, generator)
+        kept = bernoulli(present.shape, 1 - self.modality_dropout, generator)
+        kept = present & (kept > 0)
         mask = torch.where(kept.any(dim=1, keepdim=True), kept, present)
         return StreamData(X.values, X.sizes, mask, X.weight)
 
@@ -408,7 +417,24 @@ class StreamNet(NeuralNetClassifier):
             return losses.mean()
         return (losses * X.weight).mean()
 
-    # Pickling
+    # Keeping
+
+    def trim_for_prediction(self):
+        """Let go of what only training needs; ``fit`` still starts anew."""
+        self.check_is_fitted()
+        self.optimizer_ = None
+        self.criterion_ = None
+        self.callbacks_ = []
+        self.history.clear()
+        self._trimmed_for_prediction = True
+
+    def load_params(self, *args, **params):
+        """Load what ``save_params`` wrote into a net that was fitted before."""
+        device, self.device = self.device, str(self.device_)
+        try:
+            super().load_params(*args, **params)
+        finally:
+            self.device = device
 
     def __setstate__(self, state):
         device, state["device"] = state["device"], str(state.get("device_", "cpu"))

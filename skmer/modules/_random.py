@@ -73,25 +73,28 @@ class Dropout(nn.Module):
             return x
         generator = self.random_source.generator(x.device)
         keep = bernoulli(x.shape, 1.0 - self.p, generator)
-        return x * (keep * (1.0 / (1.0 - self.p)))
+        return x * keep.mul_(1.0 / (1.0 - self.p))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
 
 
 def bernoulli(shape: torch.Size, p: float, generator: torch.Generator) -> Tensor:
-    """Draw a boolean tensor that is True with probability ``p``, to 2**-16.
+    """Draw a float32 tensor that is 1 with probability ``p``, to 2**-16, else 0.
 
-    Three times as fast on the CPU as ``torch.bernoulli``, which spends more time
-    on the dropout of a wide input than the layer behind it.
+    Several times as fast on the CPU as ``torch.bernoulli``, which spends more time
+    on the dropout of a wide input than the layer behind it takes.
     """
     n = math.prod(shape)
-    words = torch.empty((n + 3) // 4, dtype=torch.int64, device=generator.device)
-    words.random_(-(2**63), None, generator=generator)
     threshold = round(p * _LEVELS) - _LEVELS // 2
     if threshold >= _LEVELS // 2:
-        return torch.ones(shape, dtype=torch.bool, device=generator.device)
-    return (words.view(torch.int16)[:n] < threshold).view(shape)
+        return torch.ones(shape, device=generator.device)
+    words = torch.empty((n + 3) // 4, dtype=torch.int64, device=generator.device)
+    words.random_(-(2**63), None, generator=generator)
+    # Comparing into floats is vectorised on the CPU, comparing into booleans is not.
+    out = torch.empty(n, device=generator.device)
+    torch.lt(words.view(torch.int16)[:n], threshold, out=out)
+    return out.view(shape)
 
 
 def linear(n_in: int, n_out: int, random_source: RandomSource) -> nn.Linear:
