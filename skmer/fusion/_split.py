@@ -1,5 +1,6 @@
 """The inner split that early stopping watches."""
 
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -36,8 +37,7 @@ def inner_split(train_split, codes, clips, groups, seed):
     """
     units = _units(clips, groups, len(codes))
     if hasattr(train_split, "split"):
-        learn, watch = next(iter(train_split.split(np.zeros(len(codes)), codes, units)))
-        return _checked(learn, watch, units)
+        return _checked(*_first(train_split, codes, units), units)
     n_splits = (
         int(train_split)
         if isinstance(train_split, Integral)
@@ -55,11 +55,9 @@ def inner_split(train_split, codes, clips, groups, seed):
     first = np.unique(units[order], return_index=True)[1]
     lowest = codes[order][first]
     pure = np.array_equal(lowest[units], codes)
-    # A splitter's warning about small classes says nothing that helps here: such a
-    # class is learnt from and may be absent from the part that is watched.
     largest = np.bincount(lowest).max() if pure else 0
     if pure and largest >= n_splits:
-        learn, watch = _quiet(
+        learn, watch = _first(
             StratifiedKFold(n_splits, shuffle=True, random_state=seed), lowest, None
         )
         watched = np.isin(units, watch)
@@ -69,16 +67,17 @@ def inner_split(train_split, codes, clips, groups, seed):
             f"train_split={train_split!r} cannot be stratified: no class has "
             f"{n_splits} labelled rows. Fit on more clips or pass train_split=None."
         )
-    return _quiet(
+    return _first(
         StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed), codes, units
     )
 
 
-def _quiet(splitter, codes, units):
-    import warnings
-
+def _first(splitter, codes, units):
     with warnings.catch_warnings():
+        # The first says nothing that helps here: a small class is learnt from and
+        # may be absent from the part that is watched. Groups are checked afterwards.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        warnings.filterwarnings("ignore", "The groups parameter is ignored")
         return next(iter(splitter.split(np.zeros(len(codes)), codes, units)))
 
 
