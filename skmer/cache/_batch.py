@@ -1,7 +1,6 @@
 """Reading many stored records at once, without an object for each."""
 
 import json
-import zlib
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from skmer.cache._record import (
     ABSENT,
     CHECKSUM_WORD,
     HEAD,
+    HEAD_WORDS,
     MAGIC,
     OK,
     STATUSES,
@@ -20,9 +20,13 @@ from skmer.cache._record import (
 )
 
 # Rows are joined, checked and copied out in pieces that stay in the CPU's cache.
-_PIECE_BYTES = 1 << 19
+_PIECE_BYTES = 1 << 20
 _LAYOUTS = {}
 _LAYOUTS_KEPT = 4096
+# The first word of a record: magic and version, then its status.
+_KIND_MASK = np.uint64((1 << 48) - 1)
+_KIND = np.uint64(int.from_bytes(MAGIC + VERSION.to_bytes(2, "little"), "little"))
+_STATUS_SHIFT = np.uint64(48)
 
 
 class RecordBatch:
@@ -46,8 +50,7 @@ class RecordBatch:
         self.groups = []
         self.n_damaged = 0
         self._names = None if names is None else frozenset(names)
-        self._notes = {}
-        self._seen_notes = {}
+        self._notes = []
         self._open = {}
 
     def __len__(self):
@@ -66,12 +69,16 @@ class RecordBatch:
         note : dict
             Empty where the record has none or is absent.
         """
-        raw = self._notes.get(range(len(self))[index])
-        try:
-            note = json.loads(raw) if raw else {}
-        except (ValueError, RecursionError):
-            return {}
-        return note if isinstance(note, dict) else {}
+        index = range(len(self))[index]
+        for positions, raw in self._notes:
+            row = _row_of(positions, index)
+            if row is not None:
+                try:
+                    note = json.loads(raw[row].tobytes())
+                except (ValueError, RecursionError):
+                    return {}
+                return note if isinstance(note, dict) else {}
+        return {}
 
     def record(self, index):
         """Return one record.
@@ -97,8 +104,8 @@ class RecordBatch:
         arrays = {}
         if status == OK:
             for positions, stacked in self.groups:
-                row = np.searchsorted(positions, index)
-                if row < len(positions) and positions[row] == index:
+                row = _row_of(positions, index)
+                if row is not None:
                     arrays = {name: a[row, ...] for name, a in stacked.items()}
         return Record(STATUSES[status], arrays, self.note(index))
 
@@ -111,120 +118,102 @@ class RecordBatch:
             Position of the first of them.
         keys : sequence of bytes
             The keys.
-        values : sequence of buffer
-            Their values, empty where absent; not used after this returns.
+        values : sequence of buffer or None
+            Their values, None where absent; not used after this returns.
         """
-        size = HEAD.itemsize
-        heads = b"".join([value[:size] for value in values])
-        if len(heads) != size * len(values):
-            # Absent values, and any cut off inside the head.
-            held = [i for i, value in enumerate(values) if len(value) >= size]
-            self.n_damaged += sum(0 < len(value) < size for value in values)
-            if not held:
-                return
-            heads = b"".join([values[i][:size] for i in held])
-            heads = np.frombuffer(heads, dtype=HEAD)
-        else:
-            held = range(len(values))
-            heads = np.frombuffer(heads, dtype=HEAD)
-        lengths = np.fromiter((len(values[i]) for i in held), np.uint64, len(held))
-        known = (heads["magic"] == MAGIC) & (heads["version"] == VERSION)
-        layout, payload = heads["layout_bytes"], heads["payload_bytes"]
-        note = heads["note_bytes"]
-        # Each is compared first: a damaged payload size could wrap the sum.
-        whole = (
-            (payload <= lengths)
-            & (layout + payload + note + np.uint64(size) == lengths)
-            & (layout % 8 == 0)
-            & (payload % 8 == 0)
-            & (heads["status"] >= OK)
-            & (heads["status"] < len(STATUSES))
-        )
-        self.n_damaged += int(np.count_nonzero(known & ~whole))
-        usable = np.flatnonzero(known & whole)
-        while len(usable):
-            first = heads[usable[0]]
-            same = (
-                (heads["layout_id"][usable] == first["layout_id"])
-                & (layout[usable] == first["layout_bytes"])
-                & (payload[usable] == first["payload_bytes"])
-            )
-            alike = usable[same]
-            self._add_alike(start, keys, values, held, heads, alike)
-            usable = usable[~same]
-
-    def _add_alike(self, start, keys, values, held, heads, alike):
-        """Take in values whose heads give one layout and one size."""
-        head = heads[alike[0]]
-        fixed = HEAD.itemsize + int(head["layout_bytes"] + head["payload_bytes"])
-        noted = heads["note_bytes"][alike].any()
-        common = 2 * len(alike) > len(values)
-        step = max(1, _PIECE_BYTES // fixed)
-        for begin in range(0, len(alike), step):
-            piece = alike[begin : begin + step]
-            where = [held[i] for i in piece.tolist()]
-            cut = [values[i][:fixed] if noted else values[i] for i in where]
-            raw = b"".join(cut) if len(cut) > 1 else cut[0]
-            rows = np.frombuffer(raw, dtype="<u8").reshape(len(cut), fixed // 8)
-            found = row_checksums(rows, [keys[i] for i in where], CHECKSUM_WORD)
-            good = found == heads["checksum"][piece]
-            if noted:
-                self._check_notes(start, values, where, heads[piece], fixed, good)
-            positions = np.asarray(where, dtype=np.int64) + start
-            status = heads["status"][piece]
-            self._add_rows(rows, head, status, positions, good, common)
-
-    def _check_notes(self, start, values, where, heads, fixed, good):
-        crcs = heads["note_crc"].tolist()
-        for number, (index, crc) in enumerate(zip(where, crcs, strict=True)):
-            note = bytes(values[index][fixed:])
-            # The same few notes stand beside most clips.
-            found = self._seen_notes.get(note)
-            if found is None:
-                found = self._seen_notes[note] = zlib.crc32(note)
-            if found != crc:
-                good[number] = False
-            elif note:
-                self._notes[start + index] = note
-
-    def _add_rows(self, rows, head, status, positions, good, common):
-        begin = HEAD.itemsize
-        end = begin + int(head["layout_bytes"])
-        raw = rows.view(np.uint8)
-        # Rows whose checksum holds may share an identifier and yet, in a forged
-        # store, not a layout.
-        layouts = raw[:, begin:end]
-        if good.any():
-            row = int(np.argmax(good))
-            layout = layouts[row].tobytes()
-            good &= (layouts == layouts[row]).all(axis=1)
-            entries = _entries(layout, head)
-            if entries is None:
-                good[:] = False
-        self.n_damaged += len(good) - int(np.count_nonzero(good))
-        if not good.any():
+        try:
+            sizes = set(map(len, values))
+        except TypeError:
+            sizes = None
+        if sizes is not None and len(sizes) == 1:
+            # The common case, spared some lists: nothing absent, one size.
+            self._add_size(sizes.pop(), start, None, keys, values)
             return
-        if not good.all():
-            rows, raw, status = rows[good], raw[good], status[good]
-            positions = positions[good]
+        by_size = {}
+        for index, value in enumerate(values):
+            if value is not None:
+                by_size.setdefault(len(value), []).append(index)
+        for size, where in by_size.items():
+            some = [values[i] for i in where]
+            self._add_size(size, start, where, [keys[i] for i in where], some)
+
+    def _add_size(self, size, start, where, keys, values):
+        """Take in values of one size, at ``start + where`` or from ``start`` on."""
+        if size % 8 or size < HEAD.itemsize:
+            self.n_damaged += len(values)
+            return
+        if where is None:
+            positions = np.arange(start, start + len(values))
+        else:
+            positions = np.array(where) + start
+        step = max(1, _PIECE_BYTES // size)
+        for begin in range(0, len(values), step):
+            piece = slice(begin, begin + step)
+            raw = values[piece]
+            raw = b"".join(raw) if len(raw) > 1 else raw[0]
+            rows = np.frombuffer(raw, dtype="<u8").reshape(-1, size // 8)
+            self._add_rows(positions[piece], keys[piece], rows, where is None)
+
+    def _add_rows(self, positions, keys, rows, common):
+        """Take in values of one size."""
+        known = rows[:, 0] & _KIND_MASK == _KIND
+        if not known.all():
+            rows, positions = rows[known], positions[known]
+            keys = [key for key, keep in zip(keys, known, strict=True) if keep]
+            if not keys:
+                return
+        whole = row_checksums(rows, keys, CHECKSUM_WORD) == rows[:, CHECKSUM_WORD]
+        if not whole.all():
+            self.n_damaged += len(whole) - int(np.count_nonzero(whole))
+            rows, positions = rows[whole], positions[whole]
+        while len(rows):
+            alike = (rows[:, 1:CHECKSUM_WORD] == rows[0, 1:CHECKSUM_WORD]).all(axis=1)
+            if alike.all():
+                self._add_alike(positions, rows, common)
+                return
+            self._add_alike(positions[alike], rows[alike], common)
+            rows, positions = rows[~alike], positions[~alike]
+
+    def _add_alike(self, positions, rows, common):
+        """Take in values whose heads name one layout, one size and one note's size."""
+        head = rows[0, :HEAD_WORDS].view(HEAD)[0]
+        begin = HEAD.itemsize + int(head["layout_bytes"])
+        payload, note = int(head["payload_bytes"]), int(head["note_bytes"])
+        status = (rows[:, 0] >> _STATUS_SHIFT & np.uint64(0xFF)).astype(np.uint8)
+        entries = None
+        raw = rows.view(np.uint8)
+        fits = begin + payload + note == raw.shape[1]
+        if fits and status.min() >= OK and status.max() < len(STATUSES):
+            layout = raw[0, HEAD.itemsize : begin].tobytes()
+            entries = _entries(layout, int(head["layout_id"]), payload)
+        if entries is None:
+            self.n_damaged += len(rows)
+            return
         self.status[positions] = status
+        if note:
+            self._notes.append((positions, raw[:, begin + payload :].copy()))
         ok = status == OK
         if not ok.all():
             raw, positions = raw[ok], positions[ok]
-        if not len(positions):
-            return
+            if not len(positions):
+                return
         group = self._open.get(layout)
         if group is None:
             wanted = [e for e in entries if self._names is None or e[0] in self._names]
             room = len(self) - int(positions[0]) if common and not self._open else 0
             group = self._open[layout] = _Group(wanted, room)
-        group.add(positions, raw, end)
+        group.add(positions, raw, begin)
 
     def finish(self):
         """Put the groups into their final form."""
         self.groups = [group.finish() for group in self._open.values()]
         self._open = {}
         return self
+
+
+def _row_of(positions, index):
+    row = int(np.searchsorted(positions, index))
+    return row if row < len(positions) and positions[row] == index else None
 
 
 class _Group:
@@ -234,7 +223,7 @@ class _Group:
         self.entries = entries
         self.positions = []
         self.count = 0
-        # A layout that most first records have is likely that of all: then there is
+        # A layout that all first records have is likely that of all: then there is
         # one array, filled in place. Untouched pages of it take no memory.
         self.room = room
         self.arrays = {
@@ -274,14 +263,14 @@ class _Group:
         return np.concatenate(self.positions), arrays
 
 
-def _entries(layout, head):
+def _entries(layout, identifier, payload):
     """Parse a layout once per process."""
-    payload = int(head["payload_bytes"])
-    entries = _LAYOUTS.get((layout, payload))
-    if entries is None and layout_id(layout) == int(head["layout_id"]):
+    known = identifier, layout, payload
+    entries = _LAYOUTS.get(known)
+    if entries is None and layout_id(layout) == identifier:
         entries = parse_layout(layout, payload)
         if entries is not None:
             if len(_LAYOUTS) >= _LAYOUTS_KEPT:
                 _LAYOUTS.clear()
-            _LAYOUTS[layout, payload] = entries
+            _LAYOUTS[known] = entries
     return entries

@@ -57,16 +57,18 @@ def row_checksums(rows, keys, skip):
     -------
     checksums : ndarray of shape (n_rows,), dtype uint64
     """
-    first = _WORD[: rows.shape[1]].copy()
-    first[skip] = 0
-    total = _sums(rows[:, :BLOCK], first)
+    constants = _WORD[: rows.shape[1]].copy()
+    constants[skip] = 0
+    total = _sums(rows[:, :BLOCK], constants)
     for number, start in enumerate(range(BLOCK, rows.shape[1], BLOCK)):
         block = rows[:, start : start + BLOCK]
         part = _sums(block, _WORD[: block.shape[1]])
         part *= _constants(_BLOCK_START + number, 1)
         total += part
     width = -(-max(map(len, keys)) // 8) * 8
-    joined = b"".join([key.ljust(width, b"\0") for key in keys])
+    joined = b"".join(keys)
+    if len(joined) < width * len(keys):
+        joined = b"".join([key.ljust(width, b"\0") for key in keys])
     words = np.frombuffer(joined, dtype="<u8").reshape(len(keys), width // 8)
     total += _sums(words, _KEY[: width // 8])
     return total

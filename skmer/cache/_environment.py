@@ -200,7 +200,7 @@ class Environment:
             with self._use():
                 size = self._env.info()["map_size"]
                 try:
-                    with self._env.begin(write=write, buffers=True) as txn:
+                    with self._env.begin(self.values, write=write, buffers=True) as txn:
                         return work(txn)
                 except lmdb.MapResizedError:
                     new_size = 0

@@ -2,11 +2,11 @@
 
 A value is a fixed head, a layout (JSON: name, dtype and shape of every array), the
 arrays' bytes, and a note (JSON). Nothing in it is ever unpickled or evaluated.
+Every part is padded so that its size is a multiple of eight bytes.
 """
 
 import json
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -38,12 +38,15 @@ HEAD = np.dtype(
         ("note_bytes", "<u4"),
         ("payload_bytes", "<u8"),
         ("layout_id", "<u8"),
-        ("note_crc", "<u4"),
-        ("spare", "<u4"),
         ("checksum", "<u8"),
     ]
 )
+HEAD_WORDS = HEAD.itemsize // 8
 CHECKSUM_WORD = HEAD.fields["checksum"][1] // 8
+
+# Notes differ in length by a digit here and there; records of one size are read
+# together.
+_NOTE_STEP = 64
 
 # Bounds on what a layout may say, far above any feature array.
 _MAX_DIMS = 16
@@ -199,6 +202,7 @@ def encode(key, record):
         if not isinstance(record.note, Mapping):
             raise TypeError(f"A record's note is a dict. Got {record.note!r}.")
         note = json.dumps(dict(record.note), separators=(",", ":")).encode()
+        note = note.ljust(-(-len(note) // _NOTE_STEP) * _NOTE_STEP)
     parts = [b"", layout]
     for array in arrays.values():
         parts.append(array.tobytes())
@@ -211,9 +215,9 @@ def encode(key, record):
     head["note_bytes"] = len(note)
     head["payload_bytes"] = sum(map(len, parts)) - len(layout)
     head["layout_id"] = layout_id(layout)
-    head["note_crc"] = zlib.crc32(note)
     parts[0] = head.tobytes()
+    parts.append(note)
     row = np.frombuffer(b"".join(parts), dtype="<u8")[None]
     head["checksum"] = row_checksums(row, [key], CHECKSUM_WORD)
     parts[0] = head.tobytes()
-    return b"".join([*parts, note])
+    return b"".join(parts)
