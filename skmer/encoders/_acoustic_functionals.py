@@ -10,6 +10,7 @@ silent sound has an ``active_fraction`` of 0 and is described as a whole, at -10
 from functools import lru_cache
 
 import numpy as np
+from scipy import signal
 
 from skmer.encoders._acoustic_pitch import FORMANT_NAMES, TILT_NAMES, runs
 from skmer.encoders._acoustic_signal import (
@@ -199,7 +200,12 @@ def _add_voice_quality(out, c, active, voiced):
     out.describe("hnr", p.hnr[voiced], ("mean", "std", "p20", "p80", "drift"))
     out.describe("periodicity", p.periodicity[active], ("mean", "std", "p20", "p80"))
     out.describe(TILT_NAMES, p.tilt[voiced], ("mean", "std"))
-    out.describe(FORMANT_NAMES, p.formants[voiced], ("mean", "std", "p20", "p80"))
+    for i in range(3):
+        # Where a formant was not found it is 0 and would pull the mean down.
+        found = voiced & (p.formants[:, i] > 0)
+        stems = [FORMANT_NAMES[i], FORMANT_NAMES[i + 3]]
+        table = p.formants[found][:, [i, i + 3]]
+        out.describe(stems, table, ("mean", "std", "p20", "p80"))
     out.add("jitter_mean", local_change(p.periods, p.chain, _JITTER_LIMIT))
     out.add("shimmer_mean", local_change(p.peaks, p.chain, _SHIMMER_LIMIT))
 
@@ -224,12 +230,12 @@ def _lengths(mask):
 
 
 def _count_peaks(loudness):
-    """Maxima of the smoothed loudness above a fifth of the highest: syllables."""
+    """Peaks of the smoothed loudness that stand out, about one a syllable."""
     kernel = np.hanning(9)
-    smooth = np.convolve(loudness, kernel / kernel.sum(), "same")[: loudness.size]
-    left, middle, right = smooth[:-2], smooth[1:-1], smooth[2:]
-    high = middle > 0.2 * smooth.max()
-    return np.sum((middle > left) & (middle >= right) & high)
+    smooth = np.convolve(loudness, kernel / kernel.sum())
+    highest = smooth.max()
+    peaks, _ = signal.find_peaks(smooth, height=0.2 * highest, prominence=0.1 * highest)
+    return peaks.size
 
 
 def _add_spectra(out, c, active, voiced):

@@ -28,6 +28,8 @@ _SWITCH_COST = 0.14
 _SILENCE_DB = 35.0
 _SHORTEST_RUN = 3
 _LPC_ORDER = 9
+# Wider poles model the slope of the spectrum, not a resonance.
+_WIDEST_HZ = 450.0
 
 
 @dataclass(frozen=True)
@@ -303,7 +305,7 @@ def find_formants(power, rate):
     roots = np.linalg.eigvals(companion)
     hz = np.angle(roots) * rate / (2 * np.pi)
     width = -np.log(np.maximum(np.abs(roots), 1e-6)) * rate / np.pi
-    good = (hz > 150) & (hz < 0.49 * rate) & (width < 800)
+    good = (hz > 150) & (hz < 0.49 * rate) & (width < _WIDEST_HZ)
     order = np.argsort(np.where(good, hz, np.inf), axis=1)[:, :3]
     at = np.arange(len(hz))[:, None], order
     return np.concatenate(
