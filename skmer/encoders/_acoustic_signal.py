@@ -270,9 +270,10 @@ def deltas(contours, reach=2):
 def find_active(level):
     """Mark the frames within 30 dB of the loud ones; in silence, none.
 
-    Loud is the 95th percentile of `level`, but no less than 20 dB below the highest.
+    Loud is the 95th percentile of the levels within 40 dB of the highest: neither a
+    click nor the silence around a sound moves it.
     """
-    loud = max(np.percentile(level, 95), level.max() - 20.0)
+    loud = np.percentile(level[level > level.max() - 40.0], 95)
     return (level > loud - _ACTIVE_RANGE_DB) & (level > -99.0)
 
 
