@@ -1,0 +1,199 @@
+"""Time warm reads of the feature cache against two ways of doing without it.
+
+What is measured: 20,000 clips with one vector of 1,024 float32 each, all cached,
+asked for in random order and put into one (20000, 1024) matrix:
+
+- store: per clip one ``os.stat``, the content's identity and the look-up in
+  ``skmer.cache``, with every record verified;
+- joblib: ``joblib.Memory``, one call a clip;
+- array: ``numpy.load`` of one array and a gather of its rows, which knows nothing
+  of clips, files or damage.
+
+The sides are interleaved in one process at one thread; medians are compared.
+The store must be at least 25 times as fast as joblib and take at most 3 times as
+long as the array. Run from the repository's root:
+
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/cache_reads.py
+
+``--clips`` and ``--rounds`` change the size; ``--write`` keeps the report in
+``benchmarks/results/cache_reads.txt``. Takes about two minutes.
+"""
+
+import argparse
+import datetime
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import joblib
+import numpy as np
+
+from skmer.cache import Record, config_digest, make_key, open_store
+
+N_DIMS = 1024
+N_PER_COMMIT = 64
+RESULTS = Path(__file__).parent / "results" / "cache_reads.txt"
+
+
+def make_clips(folder, n_clips):
+    """Write small files that stand for clips; their content is never decoded."""
+    folder.mkdir()
+    paths = [str(folder / f"clip_{i:05d}.mp4") for i in range(n_clips)]
+    for number, path in enumerate(paths):
+        Path(path).write_bytes(number.to_bytes(8, "little"))
+    return paths
+
+
+def vector(number):
+    """Return the features of one clip."""
+    return np.random.default_rng(number).standard_normal(N_DIMS, dtype=np.float32)
+
+
+def store_side(folder, paths, matrix):
+    """Fill a store; return it and the reader of all clips at once."""
+    store = open_store(folder)
+    namespace = config_digest({"encoder": "benchmark"})
+    keys = [make_key(identity, namespace) for identity in store.content_ids(paths)]
+    for start in range(0, len(paths), N_PER_COMMIT):
+        stop = min(start + N_PER_COMMIT, len(paths))
+        store.put_many(
+            [(keys[i], Record("ok", {"mean": matrix[i]})) for i in range(start, stop)]
+        )
+
+    def read(clips):
+        keys = [make_key(identity, namespace) for identity in store.content_ids(clips)]
+        batch = store.get_many(keys)
+        ((positions, arrays),) = batch.groups
+        if len(positions) == len(clips):
+            return arrays["mean"]
+        raise RuntimeError("the store lacks clips that were put into it")
+
+    return store, read
+
+
+def one_vector(path):
+    """Return the features of a clip: the function that joblib caches."""
+    return vector(int(Path(path).stem.rpartition("_")[2]))
+
+
+def joblib_side(folder, paths):
+    """Fill a joblib.Memory; return the reader that calls it clip by clip."""
+    cached = joblib.Memory(folder, verbose=0).cache(one_vector)
+    for path in paths:
+        cached(path)
+
+    def read(clips):
+        out = np.empty((len(clips), N_DIMS), dtype=np.float32)
+        for i, path in enumerate(clips):
+            out[i] = cached(path)
+        return out
+
+    return read
+
+
+def array_side(folder, paths, matrix):
+    """Save one array; return the reader that loads it and gathers rows."""
+    file = folder / "matrix.npy"
+    np.save(file, matrix)
+    rows = {path: i for i, path in enumerate(paths)}
+
+    def read(clips):
+        return np.load(file)[[rows[path] for path in clips]]
+
+    return read
+
+
+def interleave(sides, order, clips, rounds):
+    """Time callables in turn.
+
+    Parameters
+    ----------
+    sides : dict of str to callable
+        Each takes the clips and returns their matrix.
+    order : sequence of str
+        The sides of one round; the quick ones occur more than once.
+    clips : list of str
+        Clips in the order asked for.
+    rounds : int
+        Number of rounds.
+
+    Returns
+    -------
+    seconds : dict of str to list of float
+    answers : dict of str to ndarray
+        The last answer of each side.
+    """
+    seconds, answers = {name: [] for name in sides}, {}
+    for _ in range(rounds):
+        for name in order:
+            begin = time.perf_counter()
+            answer = sides[name](clips)
+            seconds[name].append(time.perf_counter() - begin)
+            answers[name] = answer
+            del answer
+    return seconds, answers
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--clips", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        paths = make_clips(folder / "clips", options.clips)
+        matrix = np.stack([vector(i) for i in range(options.clips)])
+        store, read_store = store_side(folder / "store", paths, matrix)
+        sides = {
+            "store": read_store,
+            "array": array_side(folder, paths, matrix),
+            "joblib": joblib_side(folder / "joblib", paths),
+        }
+        order = np.random.default_rng(0).permutation(options.clips)
+        clips = [paths[i] for i in order]
+        seconds, answers = interleave(
+            sides, ["store", "array"] * 3 + ["joblib"], clips, options.rounds
+        )
+        for name, answer in answers.items():
+            if not np.array_equal(answer, matrix[order]):
+                raise RuntimeError(f"{name} gave other values than were stored")
+        info = store.info()
+        store.close()
+    middle = {name: median(times) for name, times in seconds.items()}
+    lines = [
+        f"{options.clips} clips, one vector of {N_DIMS} float32 each, warm, random "
+        "order, one thread",
+        "",
+        f"{'side':10}{'median s':>10}{'fastest s':>11}{'us a clip':>11}{'runs':>6}",
+    ]
+    for name, times in seconds.items():
+        each = middle[name] / options.clips * 1e6
+        lines.append(
+            f"{name:10}{middle[name]:10.4f}{min(times):11.4f}{each:11.2f}"
+            f"{len(times):6d}"
+        )
+    lines += [
+        "",
+        f"joblib / store: {middle['joblib'] / middle['store']:.1f} (at least 25)",
+        f"store / array: {middle['store'] / middle['array']:.2f} (at most 3)",
+        f"store: {info['file_bytes'] / info['entries']:.0f} bytes of file for a vector "
+        f"of {N_DIMS * 4} bytes",
+    ]
+    print("\n".join(lines))
+    if options.write:
+        RESULTS.parent.mkdir(exist_ok=True)
+        head = [
+            "python benchmarks/cache_reads.py --write",
+            f"{datetime.date.today()}, {os.cpu_count()} cores, no GPU, Python "
+            f"{sys.version_info.major}.{sys.version_info.minor}, OMP_NUM_THREADS=1",
+            "",
+        ]
+        RESULTS.write_text("\n".join(head + lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
