@@ -31,7 +31,7 @@ from skmer.datasets._parameters import (
 )
 from skmer.datasets._voice import Throat, speak
 from skmer.datasets._words import say
-from skmer.media._write import write_clip
+from skmer.media import write_clip
 from skmer.utils._sklearn import Interval, Options, validate_params
 
 __all__ = ["make_clips"]
@@ -110,8 +110,8 @@ def make_clips(
     reliability : float or dict of str to float, default=None
         Probability in (0, 1] that a modality (``"video"``, ``"audio"``,
         ``"text"``) shows the class itself; a number stands for all three. A
-        modality that a dict leaves out, and None, take the default: 0.72 for
-        video and text, 0.68 for audio.
+        modality that a dict leaves out, and None, take the default: 0.70 for
+        video and audio, 0.72 for text.
     missing : float or dict of str to float, default=0.05
         Fraction of clips that lack a modality, exact up to rounding: no face in
         sight (``"video"``), no sound stream (``"audio"``), no words
@@ -204,55 +204,28 @@ def make_clips(
     >>> sorted(clips.target)
     ['angry', 'happy', 'neutral', 'sad', 'surprise', 'worried']
     """
+    n_clips, n_speakers = int(n_clips), int(n_speakers)
     priors = check_weights(weights)
     reliability = check_reliability(reliability)
     lacking = check_missing(missing, n_clips)
-    duration = check_duration(duration)
-    size = check_size(size)
+    media = {
+        "duration": check_duration(duration),
+        "size": check_size(size),
+        "fps": float(fps),
+        "rate": int(rate),
+    }
     entropy = entropy_of(random_state)
-    settings = (n_clips, n_speakers, priors, reliability, lacking, duration)
-    settings += (size, fps, rate, entropy, _VERSION)
-    folder = make_folder(directory, settings)
-
+    settings = (n_clips, n_speakers, priors, reliability, lacking, media, entropy)
+    folder = make_folder(directory, (*settings, _VERSION))
     counts = _shares(priors, n_clips)
     tables = {name: confusion(name, reliability[name]) for name in MODALITIES}
-    plan = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(_PLAN,)))
-    labels = plan.permutation(np.repeat(np.arange(len(EMOTIONS)), counts))
-    speakers = plan.permutation(np.arange(n_clips) % n_speakers)
-    absent = _draw_absent(lacking, n_clips, plan)
-
-    digits = max(4, len(str(n_clips - 1)))
-    jobs = [
-        _Job(
-            path=str(folder / f"clip_{i:0{digits}d}.mp4"),
-            key=(entropy, i),
-            speaker=int(speakers[i]),
-            chances={name: tables[name][labels[i]] for name in MODALITIES},
-            absent=absent[i],
-            duration=duration,
-            size=size,
-            fps=fps,
-            rate=int(rate),
-        )
-        for i in range(n_clips)
-    ]
+    jobs = _plan(counts, n_speakers, tables, lacking, folder, entropy, media)
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_make_clip)(job) for job in jobs
     )
     bar = tqdm(work, total=n_clips, desc="make_clips", unit="clip", disable=not verbose)
-    made = pd.DataFrame(
-        list(bar), index=pd.Index([job.path for job in jobs], name="clip")
-    )
-    scores = bayes_scores(
-        counts / n_clips,
-        tables,
-        {name: number / n_clips for name, number in lacking.items()},
-    )
-    width = max(2, len(str(n_speakers - 1)))
-    groups = pd.Series(
-        [f"speaker_{s:0{width}d}" for s in speakers], index=made.index, name="speaker"
-    )
-    paths = list(made.index)
+    paths = [job.path for job in jobs]
+    made = pd.DataFrame(list(bar), index=pd.Index(paths, name="clip"))
     data = pd.DataFrame(
         {
             "video": paths,
@@ -261,12 +234,19 @@ def make_clips(
         },
         index=made.index,
     )
+    scores = bayes_scores(
+        counts / n_clips,
+        tables,
+        {name: number / n_clips for name, number in lacking.items()},
+    )
+    digits = max(2, len(str(n_speakers - 1)))
+    groups = [f"speaker_{job.speaker:0{digits}d}" for job in jobs]
     return Bunch(
         data=data,
-        target=np.array(EMOTIONS)[labels],
+        target=np.array(EMOTIONS)[[job.label for job in jobs]],
         target_names=list(EMOTIONS),
         paths=paths,
-        groups=groups,
+        groups=pd.Series(groups, index=made.index, name="speaker"),
         evidence=made[[*MODALITIES, "pitch", "duration"]],
         scores=scores,
         directory=str(folder),
@@ -279,53 +259,92 @@ class _Job:
     """All that one clip depends on."""
 
     path: str
-    key: tuple
+    entropy: int
+    index: int
+    label: int
     speaker: int
     chances: dict
     absent: str | None
-    duration: tuple
-    size: tuple
-    fps: float
-    rate: int
+    media: dict
 
-    def rng(self, *keys):
+    def rng(self, *key):
         """Return the generator of a part of this data set."""
-        seed = np.random.SeedSequence(self.key[0], spawn_key=keys)
-        return np.random.default_rng(seed)
+        return np.random.default_rng(
+            np.random.SeedSequence(self.entropy, spawn_key=key)
+        )
+
+    def streams(self):
+        """Return a generator for each modality.
+
+        Nothing drawn for one moves the draws of another.
+        """
+        return {
+            name: self.rng(_CLIP, self.index, k)
+            for k, name in enumerate(MODALITIES, start=1)
+        }
+
+    def draw_shown(self, streams):
+        """Draw the emotion each modality shows; None where it is missing."""
+        shown = {
+            name: EMOTIONS[_choose(streams[name], self.chances[name])]
+            for name in MODALITIES
+        }
+        return {name: None if name == self.absent else shown[name] for name in shown}
+
+
+def _plan(counts, n_speakers, tables, lacking, folder, entropy, media):
+    """Draw class, speaker and gap of every clip."""
+    n_clips = int(counts.sum())
+    rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(_PLAN,)))
+    labels = rng.permutation(np.repeat(np.arange(len(EMOTIONS)), counts))
+    speakers = rng.permutation(np.arange(n_clips) % n_speakers)
+    absent = [None] * n_clips
+    order = iter(rng.permutation(n_clips).tolist())
+    for name, number in lacking.items():
+        for _ in range(number):
+            absent[next(order)] = name
+    digits = max(4, len(str(n_clips - 1)))
+    return [
+        _Job(
+            path=str(folder / f"clip_{i:0{digits}d}.mp4"),
+            entropy=entropy,
+            index=i,
+            label=int(labels[i]),
+            speaker=int(speakers[i]),
+            chances={name: tables[name][labels[i]] for name in MODALITIES},
+            absent=absent[i],
+            media=media,
+        )
+        for i in range(n_clips)
+    ]
 
 
 def _make_clip(job):
     """Write the files of a clip and return what was drawn."""
-    # One stream a modality: nothing drawn for one moves the draws of another.
-    own = {name: job.rng(_CLIP, job.key[1], k) for k, name in enumerate(MODALITIES, 1)}
-    shown = {
-        name: None if name == job.absent else EMOTIONS[_choose(own[name], chances)]
-        for name, chances in job.chances.items()
-    }
-    seconds = job.rng(_CLIP, job.key[1], 0).uniform(*job.duration)
-    n_frames = max(1, round(seconds * job.fps))
+    fps, rate = job.media["fps"], job.media["rate"]
+    streams = job.streams()
+    shown = job.draw_shown(streams)
+    seconds = job.rng(_CLIP, job.index, 0).uniform(*job.media["duration"])
+    n_frames = max(1, round(seconds * fps))
+    look = Look.draw(job.rng(_SPEAKER, job.speaker, 0))
     frames = draw_clip(
-        shown["video"],
-        Look.draw(job.rng(_SPEAKER, job.speaker, 0)),
-        n_frames,
-        job.fps,
-        job.size,
-        own["video"],
+        shown["video"], look, n_frames, fps, job.media["size"], streams["video"]
     )
     sound, pitch = None, np.nan
     if shown["audio"] is not None:
         throat = Throat.draw(job.rng(_SPEAKER, job.speaker, 1))
-        n_samples = round(n_frames / job.fps * job.rate)
-        sound, pitch = speak(shown["audio"], throat, n_samples, job.rate, own["audio"])
-    words = None if shown["text"] is None else say(shown["text"], own["text"])
-    write_clip(job.path, frames, sound, fps=job.fps, rate=job.rate, preset="ultrafast")
+        n_samples = round(n_frames / fps * rate)
+        sound, pitch = speak(shown["audio"], throat, n_samples, rate, streams["audio"])
+    words = None if shown["text"] is None else say(shown["text"], streams["text"])
+    write_clip(job.path, frames, sound, fps=fps, rate=rate, preset="ultrafast")
     _write_words(Path(job.path).with_suffix(".txt"), words)
-    return {**shown, "pitch": pitch, "duration": n_frames / job.fps, "words": words}
+    return {**shown, "pitch": pitch, "duration": n_frames / fps, "words": words}
 
 
 def _choose(rng, chances):
     # The last value of a cumulative sum may fall a rounding error short of one.
-    return min(np.searchsorted(np.cumsum(chances), rng.random(), "right"), 5)
+    edges = np.cumsum(chances)[:-1]
+    return int(np.searchsorted(edges, rng.random(), side="right"))
 
 
 def _write_words(path, words):
@@ -338,16 +357,6 @@ def _write_words(path, words):
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _draw_absent(lacking, n_clips, rng):
-    """Return what each clip lacks, if anything."""
-    absent = [None] * n_clips
-    order = iter(rng.permutation(n_clips).tolist())
-    for name, number in lacking.items():
-        for _ in range(number):
-            absent[next(order)] = name
-    return absent
 
 
 def _shares(priors, n_clips):
