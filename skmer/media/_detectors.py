@@ -24,6 +24,8 @@ _YUNET = {
 }
 _YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 
+_HUB_TIMEOUT = 5.0  # seconds
+
 
 @dataclass(frozen=True, eq=False)
 class Faces:
@@ -205,7 +207,7 @@ class YuNetDetector(FaceDetector):
     model : str or PathLike or None, default=None
         The network's ``.onnx`` file. None: the one that OpenCV publishes on the
         Hugging Face hub, downloaded once.
-    max_side : int, default=320
+    max_side : int, default=480
         Longer side, pixels, at which the search runs.
     threshold : float, default=0.7
         Least score of a face, 0 to 1.
@@ -216,7 +218,7 @@ class YuNetDetector(FaceDetector):
        detector", Machine Intelligence Research 20 (2023).
     """
 
-    def __init__(self, model=None, *, max_side=320, threshold=0.7):
+    def __init__(self, model=None, *, max_side=480, threshold=0.7):
         super().__init__(max_side)
         self.model = None if model is None else os.fspath(model)
         self.threshold = threshold
@@ -248,10 +250,14 @@ class YuNetDetector(FaceDetector):
             ) from error
 
     def _search(self, machine, image):
-        height, width = image.shape[:2]
+        # The network halves the picture five times: OpenCV pads other sizes itself,
+        # but reads unset memory where a picture is smaller than two such cells.
+        height, width = (max(64, -(-side // 32) * 32) for side in image.shape[:2])
+        padded = np.zeros((height, width, 3), dtype=np.uint8)
+        padded[: image.shape[0], : image.shape[1]] = image[..., ::-1]
         machine.setInputSize((width, height))
         try:
-            _, found = machine.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            _, found = machine.detect(padded)
         except cv2.error as error:
             raise ValueError(
                 f"{self.model} is no YuNet face detection model: {error.err or error}"
@@ -268,7 +274,7 @@ class DlibDetector(FaceDetector):
 
     Parameters
     ----------
-    max_side : int, default=640
+    max_side : int, default=480
         Longer side, pixels, at which the search runs. Faces under 80 pixels
         there are not found.
     threshold : float, default=0.0
@@ -279,7 +285,7 @@ class DlibDetector(FaceDetector):
     .. [1] D. E. King, "Max-margin object detection", arXiv:1502.00046 (2015).
     """
 
-    def __init__(self, *, max_side=640, threshold=0.0):
+    def __init__(self, *, max_side=480, threshold=0.0):
         super().__init__(max_side)
         self.threshold = threshold
 
@@ -325,6 +331,7 @@ def get_face_detector(detector="auto"):
     -------
     detector : FaceDetector
         With ``detect(image) -> Faces`` and ``identity``, a string for cache keys.
+        The same one for the same name: build your own to change its settings.
 
     Raises
     ------
@@ -342,14 +349,23 @@ def get_face_detector(detector="auto"):
     if isinstance(detector, FaceDetector):
         return detector
     if isinstance(detector, str) and detector in _BY_NAME:
-        return _BY_NAME[detector]()
+        return _shared(_BY_NAME[detector])
     if isinstance(detector, (str, os.PathLike)) and Path(detector).suffix == ".onnx":
-        return YuNetDetector(detector)
+        path = os.fspath(detector)
+        # A file replaced by another makes another detector.
+        digest = _sha256(path) if os.path.isfile(path) else None
+        return _shared(YuNetDetector, path, digest)
     names = ", ".join(f'"{name}"' for name in _BY_NAME)
     raise ValueError(
         f"The face detector must be one of {names}, the path of an .onnx file or a "
         f"FaceDetector. Got {detector!r}."
     )
+
+
+@lru_cache(maxsize=8)
+def _shared(kind, path=None, digest=None):
+    """Return one detector a kind and model, so that each is built once a thread."""
+    return kind() if path is None else kind(path)
 
 
 _threads_lock = threading.Lock()
@@ -379,27 +395,39 @@ def one_cv2_thread():
                 cv2.setNumThreads(_threads_before)
 
 
-@lru_cache(maxsize=32)
 def _sha256(path):
+    status = os.stat(path)
+    return _digest(os.fspath(path), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _digest(path, size, mtime_ns):
+    """Digest of a file; size and time of change are there to key the memory."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _hub_cache():
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_CACHE
 
 
 def _yunet_from_hub():
     """Return the model's file, downloaded at first use; never wait long in vain."""
-    import huggingface_hub
+    from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return huggingface_hub.hf_hub_download(**_YUNET, local_files_only=True)
+        return hf_hub_download(**_YUNET, cache_dir=_hub_cache(), local_files_only=True)
     except LocalEntryNotFoundError:
         pass
-    endpoint = huggingface_hub.constants.ENDPOINT
+    endpoint = constants.ENDPOINT
     cure = (
         f"Download {_YUNET['filename']} from {endpoint}/{_YUNET['repo_id']} where "
         "there is a network and give its path as the detector, or use "
         '"haar", which needs no download'
     )
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         raise MissingDependencyError(
             "The YuNet face detector is not on this machine and HF_HUB_OFFLINE is "
             f"set. {cure}."
@@ -408,7 +436,7 @@ def _yunet_from_hub():
         # The hub's own client tries again for most of a minute where there is
         # no network.
         request = urllib.request.Request(endpoint, method="HEAD")
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=_HUB_TIMEOUT).close()
     except urllib.error.HTTPError:
         pass  # It answers, if with an error.
     except (OSError, ValueError) as error:
@@ -417,7 +445,7 @@ def _yunet_from_hub():
             f"be reached ({error}). {cure}."
         ) from error
     try:
-        path = huggingface_hub.hf_hub_download(**_YUNET, etag_timeout=10)
+        path = hf_hub_download(**_YUNET, cache_dir=_hub_cache(), etag_timeout=10)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise MissingDependencyError(
             f"The YuNet face detector could not be downloaded ({error}). {cure}."
