@@ -84,13 +84,13 @@ def test_boxes_scale_with_the_picture(drawn, detector):
 
 def test_same_in_threads_and_after_a_pickle(drawn, detector):
     threads_before = cv2.getNumThreads()
-    expected = [detector.detect(image).boxes for image in drawn]
+    expected = [detector.detect(image).boxes for image in drawn[::3]]
     copy = pickle.loads(pickle.dumps(detector))
     assert copy.identity == detector.identity
     results = [[] for _ in range(3)]
 
     def search(which):
-        for image in drawn:
+        for image in drawn[::3]:
             results[which].append(copy.detect(image).boxes)
 
     threads = [threading.Thread(target=search, args=(i,)) for i in range(3)]
