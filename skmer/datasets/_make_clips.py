@@ -201,7 +201,7 @@ def make_clips(
     ...     clips = make_clips(6, folder, random_state=0)
     >>> clips.data.shape
     (6, 3)
-    >>> sorted(clips.target)
+    >>> sorted(clips.target.tolist())
     ['angry', 'happy', 'neutral', 'sad', 'surprise', 'worried']
     """
     n_clips, n_speakers = int(n_clips), int(n_speakers)
