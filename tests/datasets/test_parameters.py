@@ -4,10 +4,10 @@ from skmer.datasets._parameters import check_missing, check_reliability, entropy
 
 
 def test_seed_of_a_random_state():
-    state = np.random.RandomState(7)  # noqa: NPY002
+    state = np.random.RandomState(7)
     first, second = entropy_of(state), entropy_of(state)
     assert first != second
-    assert first == entropy_of(np.random.RandomState(7))  # noqa: NPY002
+    assert first == entropy_of(np.random.RandomState(7))
 
 
 def test_seed_of_an_int_and_of_nothing():
