@@ -98,6 +98,7 @@ def main():
         streams=streams,
         lr=1e-4,
         weight_decay=0.0,
+        modality_dropout=0.0,
         max_epochs=1,
         batch_size=args.batch_size,
         callbacks=[clocks["skmer"]],

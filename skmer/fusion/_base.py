@@ -495,7 +495,7 @@ class FusionClassifier(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Stream
         return self._probabilities(logits, dataset)
 
     def _probabilities(self, logits, dataset):
-        proba = logits.double().softmax(dim=1).cpu().numpy()
+        proba = logits.detach().double().softmax(dim=1).cpu().numpy()
         if dataset.X.mask is not None:
             empty = ~dataset.X.mask.any(dim=1).cpu().numpy()
             proba[empty] = self.class_prior_
