@@ -340,7 +340,7 @@ def _glottal_periods(sound, rate, f0):
     its pulses point upwards.
     """
     wave = sound.astype(np.float64)
-    if np.mean(wave**3) < 0:
+    if np.mean(wave * wave * wave) < 0:
         wave = -wave
     pulses, chain = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
     for number, (start, stop) in enumerate(zip(*runs(f0 > 0), strict=True)):
