@@ -162,9 +162,6 @@ class FeatureStore:
         self.path = path
         self.max_bytes = max_bytes
         self._environment = environment
-        self._start()
-
-    def _start(self):
         self._lock = threading.Lock()
         self._memo = {}
         self._memo_folder = None
@@ -477,10 +474,11 @@ class FeatureStore:
     def _read(self, work, otherwise):
         if self._environment is None:
             return otherwise
+        opened = self._environment.opened
         try:
             return self._environment.run(work)
         except BROKEN as error:
-            self._recover(error)
+            self._recover(error, opened)
         except (OSError, lmdb.Error) as error:
             self._complain("read", f"cannot be read: {error}.")
         return otherwise
@@ -488,10 +486,11 @@ class FeatureStore:
     def _write(self, work):
         if not self.writable:
             return False
+        opened = self._environment.opened
         try:
             self._environment.run(work, write=True)
         except BROKEN as error:
-            self._recover(error)
+            self._recover(error, opened)
         except (OSError, lmdb.Error) as error:
             self._complain(
                 "write",
@@ -503,16 +502,17 @@ class FeatureStore:
             return True
         return False
 
-    def _recover(self, error):
+    def _recover(self, error, opened):
         """Start an empty file where LMDB itself finds the file broken."""
         if self._environment.readonly:
             self._complain("broken", f"is damaged: {error}. It is not used.")
             return
         try:
-            place = self._environment.recover()
+            place = self._environment.recover(opened)
         except (OSError, lmdb.Error) as other:
             self._complain("broken", f"is damaged ({error}) and not used: {other}.")
-        else:
+            return
+        if place is not None:
             self._complain(
                 None,
                 f"was damaged ({error}). An empty one was started; what was there "

@@ -325,7 +325,7 @@ def test_content_ids_follow_content(store, tmp_path):
 
 def test_content_changed_within_one_tick_of_the_clock(store, tmp_path):
     path = tmp_path / "clip"
-    for i in range(50):
+    for i in range(15):
         path.write_bytes(b"%03d" % i)
         (now,) = store.content_ids([path])
         path.write_bytes(b"%03d" % (i + 500))
@@ -457,6 +457,21 @@ def test_a_file_cut_off_gives_no_wrong_record(tmp_path, part):
     """
     folder = os.path.dirname(__file__)
     assert run_python(code, store.path, folder) == "True True\n"
+
+
+def test_a_file_that_breaks_while_it_is_open(store):
+    fill(store, range(500))
+    data = os.path.join(store.info()["path"], "data.mdb")
+    size = os.path.getsize(data)
+    # All but the two pages that say where the others are.
+    with open(data, "r+b") as file:
+        file.seek(8192)
+        file.write(bytes(size - 8192))
+    with pytest.warns(CacheWarning, match="was damaged .*may be deleted"):
+        assert held(store, range(500)) == []
+    assert os.path.getsize(data + ".broken") == size
+    assert fill(store, range(500))
+    assert held(store, range(500)) == list(range(500))
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):
