@@ -71,6 +71,9 @@ class AudioReader:
         """Whether no packet needed decoding."""
         return self.last == 0
 
+    def prepare(self, packet):
+        """Before a packet is decoded: sound needs every one."""
+
     def add(self, frame):
         """Take one decoded frame."""
         if frame.samples == 0 or frame.sample_rate <= 0:

@@ -160,7 +160,9 @@ def read_frames(
 
     Notes
     -----
-    One sequential decode on one thread; only the pictures kept are converted.
+    One sequential decode on one thread, from the file's beginning; pictures that
+    no other is predicted from are skipped unless wanted, and only the pictures
+    kept are converted.
     Pictures are turned as the file's display matrix says and have square pixels.
     Packets that do not decode are skipped, and a file that is cut off gives what
     is there, as in players; only a stream of which nothing decodes is an error.
@@ -197,14 +199,20 @@ def read_clip(
         Sample rate of the sound, Hz. None: no sound is read.
     n_frames : int or None, default=None
         How many pictures. None: no picture is read.
-    start, stop, max_side, max_seconds, max_pixels
-        As for :func:`read_audio` and :func:`read_frames`, whose results the parts
-        of this one equal.
+    start, stop : float or None, default=None
+        Read only this window, seconds from the clip's beginning.
+    max_side : int or None, default=None
+        Reduce pictures to this longer side, pixels.
+    max_seconds : float or None, default=600.0
+        A longer clip, or window, is an error. None: no limit.
+    max_pixels : int or None, default=33177600
+        Larger pictures are an error. None: no limit but FFmpeg's own.
 
     Returns
     -------
     clip : Clip
-        With ``audio``, ``rate`` and ``frames``.
+        With ``audio``, ``rate`` and ``frames``, equal to what :func:`read_audio`
+        and :func:`read_frames` return.
 
     Raises
     ------
@@ -283,6 +291,8 @@ def _decode_streams(path, container, streams, readers):
             if all(reader.done for reader in readers.values()):
                 break
             continue
+        if packet.size:
+            reader.prepare(packet)
         frames, _ = decode(packet)
         seen[index] += packet.size > 0
         decoded[index] += len(frames)

@@ -1,10 +1,7 @@
 """Face detectors behind one small interface."""
 
-import hashlib
 import os
 import threading
-import urllib.error
-import urllib.request
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +12,8 @@ import cv2
 import numpy as np
 
 from skmer.exceptions import MissingDependencyError
+from skmer.media._face_models import YUNET_SHA256, sha256, yunet_from_hub
 from skmer.utils import import_optional
-
-_YUNET = {
-    "repo_id": "opencv/face_detection_yunet",
-    "filename": "face_detection_yunet_2023mar.onnx",
-    "revision": "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310",
-}
-_YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-
-_HUB_TIMEOUT = 5.0  # seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,11 +215,11 @@ class YuNetDetector(FaceDetector):
     @property
     def identity(self):
         """str: what the result depends on, for the key of a cache."""
-        digest = _YUNET_SHA256 if self.model is None else _sha256(self._file())
+        digest = YUNET_SHA256 if self.model is None else sha256(self._file())
         return f"yunet:{digest}:{self.max_side}:{self.threshold}"
 
     def _file(self):
-        path = Path(self.model if self.model is not None else _yunet_from_hub())
+        path = Path(self.model if self.model is not None else yunet_from_hub())
         if not path.is_file():
             raise FileNotFoundError(
                 f"There is no face detection model at {path}. Give the path of a "
@@ -353,7 +342,7 @@ def get_face_detector(detector="auto"):
     if isinstance(detector, (str, os.PathLike)) and Path(detector).suffix == ".onnx":
         path = os.fspath(detector)
         # A file replaced by another makes another detector.
-        digest = _sha256(path) if os.path.isfile(path) else None
+        digest = sha256(path) if os.path.isfile(path) else None
         return _shared(YuNetDetector, path, digest)
     names = ", ".join(f'"{name}"' for name in _BY_NAME)
     raise ValueError(
@@ -393,66 +382,3 @@ def one_cv2_thread():
             _threads_users -= 1
             if _threads_users == 0 and _threads_before != 1:
                 cv2.setNumThreads(_threads_before)
-
-
-def _sha256(path):
-    status = os.stat(path)
-    return _digest(os.fspath(path), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=32)
-def _digest(path, size, mtime_ns):
-    """Digest of a file; size and time of change are there to key the memory."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _hub_cache():
-    from huggingface_hub import constants
-
-    return constants.HF_HUB_CACHE
-
-
-def _yunet_from_hub():
-    """Return the model's file, downloaded at first use; never wait long in vain."""
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return hf_hub_download(**_YUNET, cache_dir=_hub_cache(), local_files_only=True)
-    except LocalEntryNotFoundError:
-        pass
-    endpoint = constants.ENDPOINT
-    cure = (
-        f"Download {_YUNET['filename']} from {endpoint}/{_YUNET['repo_id']} where "
-        "there is a network and give its path as the detector, or use "
-        '"haar", which needs no download'
-    )
-    if constants.HF_HUB_OFFLINE:
-        raise MissingDependencyError(
-            "The YuNet face detector is not on this machine and HF_HUB_OFFLINE is "
-            f"set. {cure}."
-        )
-    try:
-        # The hub's own client tries again for most of a minute where there is
-        # no network.
-        request = urllib.request.Request(endpoint, method="HEAD")
-        urllib.request.urlopen(request, timeout=_HUB_TIMEOUT).close()
-    except urllib.error.HTTPError:
-        pass  # It answers, if with an error.
-    except (OSError, ValueError) as error:
-        raise MissingDependencyError(
-            f"The YuNet face detector is not on this machine and {endpoint} cannot "
-            f"be reached ({error}). {cure}."
-        ) from error
-    try:
-        path = hf_hub_download(**_YUNET, cache_dir=_hub_cache(), etag_timeout=10)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise MissingDependencyError(
-            f"The YuNet face detector could not be downloaded ({error}). {cure}."
-        ) from error
-    if _sha256(path) != _YUNET_SHA256:
-        raise MissingDependencyError(
-            f"The file {path} is not the YuNet face detector that was published. "
-            "Delete it and try again, or give the path of another copy."
-        )
-    return path

@@ -14,6 +14,11 @@ _FALLBACK_FPS = 25.0
 # this of a moment is on screen at it.
 _ROUNDING = 1e-3
 
+# Decoders that can leave out one picture without harm to others, and containers
+# that tell of each packet when its picture is shown.
+_SKIPPABLE = {"h264", "hevc"}
+_TIMED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+
 
 @dataclass(frozen=True, eq=False)
 class Frames:
@@ -54,22 +59,41 @@ class Timeline:
         self.aspect = aspect_of(stream)
         self.fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
         self.n_packets = 0
+        self._tells = (
+            stream.codec_context.name in _SKIPPABLE
+            and stream.container.format.name in _TIMED
+        )
         self._times = []
         self._last = (-math.inf, 0.0)
+
+    def time_of(self, packet):
+        """Return when a packet's picture is shown, None if it does not say."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        return None if stamp is None else float(stamp * self.base) - self.origin
 
     def add(self, packet):
         """Take one packet; return its time, None if it has none."""
         if packet.size == 0 or packet.is_discard:
             return None
         self.n_packets += 1
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None:
+        time = self.time_of(packet)
+        if time is None:
             return None
-        time = float(stamp * self.base) - self.origin
         length = float((packet.duration or 0) * self.base)
         self._times.append(time)
         self._last = max(self._last, (time, length))
         return time
+
+    def shown_at(self, moments):
+        """Return the times of the pictures on screen at some moments.
+
+        None where packets do not tell reliably which picture they bring.
+        """
+        if not self._tells or len(self._times) < self.n_packets:
+            return None
+        times = np.sort(self._times)
+        places = np.searchsorted(times, moments + _ROUNDING, side="right") - 1
+        return frozenset(times[np.maximum(places, 0)].tolist())
 
     def span(self):
         """Return when the first picture appears and the last one ends, seconds."""
@@ -112,6 +136,7 @@ class FrameReader:
         length = max(self.end - self.begin, 0.0)
         self.targets = self.begin + (np.arange(n_frames) + 0.5) * length / n_frames
         self.every = timeline.n_packets <= n_frames
+        self._wanted = None if self.every else timeline.shown_at(self.targets)
         self.n_decoded = 0
         self._next = 0
         self._latest = [-math.inf, -math.inf]
@@ -130,6 +155,17 @@ class FrameReader:
     def skipped(self):
         """Whether the window shows no picture, so that no packet was decoded."""
         return self.timeline.n_packets > 0 and self.end <= self.begin
+
+    def prepare(self, packet):
+        """Before a packet is decoded, let the decoder skip it if it may.
+
+        Pictures that no other is predicted from, half of them in usual video, are
+        decoded only if they are wanted themselves.
+        """
+        if self._wanted is not None:
+            wanted = self.timeline.time_of(packet) in self._wanted
+            context = packet.stream.codec_context
+            context.skip_frame = "DEFAULT" if wanted else "NONREF"
 
     def add(self, frame):
         """Take the next picture in the order of showing."""

@@ -23,7 +23,7 @@ from skmer.media import (
     read_frames,
 )
 
-YUNET = "face_detector/yunet_n_640_640.onnx"
+MODEL = "face_detector/yunet_n_640_640.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def detector(request):
     if request.param == "dlib":
         pytest.importorskip("dlib", reason="dlib is an optional package")
     if request.param == "yunet":
-        return get_face_detector(request.getfixturevalue("shared_data") / YUNET)
+        return get_face_detector(request.getfixturevalue("shared_data") / MODEL)
     return get_face_detector(request.param)
 
 
@@ -197,12 +197,12 @@ def test_missing_dlib(monkeypatch):
 
 
 def test_hub_model_is_taken_from_the_hub_cache(tmp_path, shared_data, drawn):
-    from skmer.media._detectors import _YUNET
+    from skmer.media._face_models import YUNET
 
     folder = tmp_path / "models--opencv--face_detection_yunet" / "snapshots"
-    folder = folder / _YUNET["revision"]
+    folder = folder / YUNET["revision"]
     folder.mkdir(parents=True)
-    shutil.copy(shared_data / YUNET, folder / _YUNET["filename"])
+    shutil.copy(shared_data / MODEL, folder / YUNET["filename"])
     code = (
         "import sys, numpy as np; from skmer.media import get_face_detector;"
         "print(len(get_face_detector('yunet').detect(np.load(sys.argv[1]))))"
@@ -225,8 +225,8 @@ def test_hub_model_is_taken_from_the_hub_cache(tmp_path, shared_data, drawn):
 @pytest.mark.parametrize("hub", ["offline", "silent", "refusing"])
 def test_hub_out_of_reach(tmp_path, monkeypatch, hub):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", hub == "offline")
-    monkeypatch.setattr("skmer.media._detectors._hub_cache", lambda: str(tmp_path))
-    monkeypatch.setattr("skmer.media._detectors._HUB_TIMEOUT", 1.0)
+    monkeypatch.setattr("skmer.media._face_models._hub_cache", lambda: str(tmp_path))
+    monkeypatch.setattr("skmer.media._face_models.HUB_TIMEOUT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         if hub == "refusing":

@@ -43,6 +43,37 @@ def test_videos(media, name, facts, n_pictures):
         assert np.abs(steps - spacing).max() < 0.06
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pyfeat/face_noface.mov",
+        "pyfeat/no_face.mp4",
+        "mexca/test_video_audio_5_seconds.mp4",
+        "fer/test.mp4",
+    ],
+)
+@pytest.mark.parametrize("n_frames", [3, 16, 50])
+def test_pictures_equal_those_of_a_full_decode(media, name, n_frames):
+    frames = read_frames(media / name, n_frames)
+    wanted = dict(zip(frames.times.round(6), frames.images, strict=True))
+    with av.open(str(media / name)) as container:
+        packets = [p for p in container.demux(video=0) if p.pts is not None]
+        last = max(packets, key=lambda packet: packet.pts)
+        end = float((last.pts + last.duration) * last.time_base)
+    with av.open(str(media / name)) as container:
+        times = []
+        for frame in container.decode(video=0):
+            times.append(frame.time)
+            if round(frame.time, 6) in wanted:
+                np.testing.assert_array_equal(
+                    wanted.pop(round(frame.time, 6)), frame.to_ndarray(format="rgb24")
+                )
+    assert not wanted
+    centres = times[0] + (np.arange(n_frames) + 0.5) * (end - times[0]) / n_frames
+    shown = np.searchsorted(times, centres + 1e-3, side="right") - 1
+    np.testing.assert_allclose(frames.times, np.array(times)[np.unique(shown)])
+
+
 def test_wav_equals_scipy_and_soxr(media):
     for name in ("silero/test.wav", "mexca/test_eng_5_seconds.wav"):
         rate, samples = wavfile.read(media / name)
