@@ -5,29 +5,25 @@ import struct
 import threading
 import time
 import warnings
-import zlib
 
 import lmdb
 import numpy as np
 
 from skmer.cache._batch import RecordBatch
+from skmer.cache._contents import Contents
 from skmer.cache._environment import BROKEN, Environment, page_bytes
 from skmer.cache._filesystem import network_file_system, node_folder
-from skmer.cache._keys import DIGEST_BYTES, path_id, read_content
 from skmer.cache._record import encode
 from skmer.exceptions import CacheWarning
 
 # Keys looked up before their records are taken in: few enough that records stay in
 # the CPU's cache and that Python's garbage collector never starts.
 _PER_LOOKUP = 128
-# Files digested before the memo of their contents is written.
-_PER_MEMO = 256
 # Below a size limit: down to which part of it is evicted, and after how many
 # seconds the times of use are written.
 _LOW_WATER = 0.8
 _USE_INTERVAL = 60.0
 
-_MEMO = struct.Struct(f"<Qq{DIGEST_BYTES}sI")
 _TIME = struct.Struct("<Q")
 
 _registry = {}
@@ -163,8 +159,7 @@ class FeatureStore:
         self.max_bytes = max_bytes
         self._environment = environment
         self._lock = threading.Lock()
-        self._memo = {}
-        self._memo_folder = None
+        self._contents = Contents(self._read_contents, self._write_contents)
         self._touched = {}
         self._touched_since = time.monotonic()
         self._warned = set()
@@ -200,94 +195,7 @@ class FeatureStore:
             Bytes of length 16 for each file, and the OSError itself in place of
             one that cannot be read.
         """
-        paths = [os.fspath(path) for path in paths]
-        self._leave_folder()
-        identities, todo = [], []
-        stat, append = os.stat, identities.append
-        # Looked up before the first system call: in between it takes ten times as
-        # long (2.55 against 3.26 us a file with the os.stat).
-        memos = list(map(self._memo.get, paths))
-        for path, memo in zip(paths, memos, strict=True):
-            try:
-                status = stat(path)
-            except OSError as error:
-                append(error)
-                continue
-            except ValueError as error:
-                append(OSError(22, f"Not a path ({error})", path))
-                continue
-            if (
-                memo is not None
-                and memo[1] == status.st_mtime_ns
-                and memo[0] == status.st_size
-            ):
-                append(memo[2])
-            else:
-                todo.append((len(identities), path, status.st_size, status.st_mtime_ns))
-                append(None)
-        if todo:
-            self._look_into(todo, identities)
-        return identities
-
-    def _leave_folder(self):
-        # A relative path names another file in another working directory.
-        try:
-            folder = os.getcwd()
-        except OSError:
-            folder = None
-        if folder != self._memo_folder or folder is None:
-            self._memo = {p: m for p, m in list(self._memo.items()) if os.path.isabs(p)}
-            self._memo_folder = folder
-
-    def _look_into(self, todo, identities):
-        """Find contents in the store's memo, and read files it does not know."""
-        keys = [path_id(path) for _, path, _, _ in todo]
-        found = self._read(lambda txn: self._read_memo(txn, keys), [None] * len(keys))
-        fresh = []
-        for (index, path, size, changed), key, memo in zip(
-            todo, keys, found, strict=True
-        ):
-            if memo is None or memo[:2] != (size, changed):
-                try:
-                    identity, signature = read_content(path)
-                except OSError as error:
-                    identities[index] = error
-                    continue
-                identities[index] = identity
-                if signature is None:
-                    continue
-                memo = (*signature, identity)
-                fresh.append((key, memo))
-                if len(fresh) == _PER_MEMO:
-                    self._write_memo(fresh)
-                    fresh = []
-            identities[index] = memo[2]
-            self._memo[path] = memo
-        if fresh:
-            self._write_memo(fresh)
-
-    def _read_memo(self, txn, keys):
-        found = []
-        for key in keys:
-            raw = txn.get(key, db=self._environment.ids)
-            memo = None
-            if raw is not None and len(raw) == _MEMO.size:
-                *memo, crc = _MEMO.unpack(raw)
-                memo = tuple(memo) if crc == zlib.crc32(key + raw[:-4]) else None
-            found.append(memo)
-        return found
-
-    def _write_memo(self, fresh):
-        pairs = []
-        for key, memo in fresh:
-            raw = _MEMO.pack(*memo, 0)[:-4]
-            pairs.append((key, raw + struct.pack("<I", zlib.crc32(key + raw))))
-
-        def work(txn):
-            for key, raw in pairs:
-                txn.put(key, raw, db=self._environment.ids)
-
-        self._write(work)
+        return self._contents.identities([os.fspath(path) for path in paths])
 
     # Records
 
@@ -451,8 +359,8 @@ class FeatureStore:
         Disk space goes back to the system unless another process has the store
         open; then it is kept for new records.
         """
+        self._contents.forget()
         with self._lock:
-            self._memo = {}
             self._touched = {}
         if self.writable:
             try:
@@ -467,6 +375,12 @@ class FeatureStore:
                 del _registry[path]
         if self._environment is not None:
             self._environment.close()
+
+    def _read_contents(self, work):
+        return self._read(lambda txn: work(txn, self._environment.ids), None)
+
+    def _write_contents(self, work):
+        self._write(lambda txn: work(txn, self._environment.ids))
 
     def _moved(self):
         return self._environment is not None and self._environment.moved()

@@ -397,7 +397,7 @@ def test_a_damaged_memo_is_not_believed(store, tmp_path):
         txn.put(bytes(place), bytes(raw), db=environment.ids)
 
     environment.run(damage, write=True)
-    store._memo.clear()
+    store._contents.forget()
     assert store.content_ids([tmp_path / "clip"]) == [identity]
 
 
