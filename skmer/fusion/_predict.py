@@ -1,0 +1,201 @@
+"""What a fitted fusion net tells: labels, codes, weights and saliency."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skmer.fusion._data import StreamData, StreamDataset, to_stream_data
+from skmer.fusion._skorch import StreamNet, _logits
+
+
+class StreamPredictor(StreamNet):
+    """The predicting half of :class:`skmer.fusion.FusionClassifier`.
+
+    It reads ``module_``, ``streams_``, ``class_prior_``, ``classes_inferred_`` and
+    ``epoch_states_``, which fitting writes.
+    """
+
+    @property
+    def classes_(self):
+        """Labels that the classifier knows."""
+        try:
+            return self.classes_inferred_
+        except AttributeError:
+            raise AttributeError(
+                f"{type(self).__name__} has no classes_ before it is fitted."
+            ) from None
+
+    def _validated(self, X, reset):
+        return validate_data(
+            self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=reset
+        )
+
+    def _stream_data(self, table):
+        return to_stream_data(table, self.streams_, self.device_)
+
+    def get_dataset(self, X, y=None):
+        """Return X as tensors on the device; what is that already stays as it is."""
+        if isinstance(X, StreamDataset):
+            return X
+        if isinstance(X, StreamData):
+            return StreamDataset(X)
+        return StreamDataset(self._stream_data(self._validated(X, reset=False)))
+
+    def _map(self, function, X):
+        """Apply a function of a batch to all of X; return one ndarray."""
+        dataset = self.get_dataset(X)
+        self._set_training(False)
+        with torch.no_grad():
+            parts = [function(batch) for batch, _ in self.get_iterator(dataset)]
+        return torch.cat(parts).cpu().numpy()
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_clips, n_classes), dtype float64
+            Rows sum to one; ``class_prior_`` where a clip lacks every stream.
+        """
+        check_is_fitted(self)
+        dataset = self.get_dataset(X)
+        # skorch's scoring callbacks put cached outputs in place of forward_iter.
+        outputs = self.forward_iter(dataset, training=False, device="cpu")
+        logits = torch.cat([_logits(output) for output in outputs])
+        return self._probabilities(logits, dataset)
+
+    def _probabilities(self, logits, dataset):
+        proba = logits.detach().double().softmax(dim=1).cpu().numpy()
+        if dataset.X.mask is not None:
+            empty = ~dataset.X.mask.any(dim=1).cpu().numpy()
+            proba[empty] = self.class_prior_
+        return proba
+
+    def predict(self, X):
+        """Return the most probable label of each clip.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_clips,)
+        """
+        codes = self.predict_proba(X).argmax(axis=1)
+        # Scoring callbacks hand in datasets, whose y is positions, not labels.
+        internal = isinstance(X, (StreamData, StreamDataset))
+        return codes if internal else self.classes_[codes]
+
+    def staged_predict_proba(self, X):
+        """Yield what :meth:`predict_proba` would have said after each epoch.
+
+        Needs ``keep_epochs=True``.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Yields
+        ------
+        proba : ndarray of shape (n_clips, n_classes)
+        """
+        check_is_fitted(self)
+        if not self.epoch_states_:
+            raise ValueError(
+                "staged_predict_proba needs the weights of every epoch. Fit with "
+                "keep_epochs=True."
+            )
+        dataset = self.get_dataset(X)
+        module = copy.deepcopy(self.module_).eval()
+        for state in self.epoch_states_:
+            module.load_state_dict(state)
+            with torch.no_grad():
+                logits = [
+                    _logits(module(batch.streams(), batch.mask))
+                    for batch, _ in self.get_iterator(dataset)
+                ]
+            yield self._probabilities(torch.cat(logits), dataset)
+
+    def _encode(self, batch):
+        return self.module_.encode(batch.streams(), batch.mask)
+
+    def modality_weights(self, X, *, normalize=False):
+        """Return the weight that the module gives to each stream.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+        normalize : bool, default=False
+            Return each weight's share of the clip's sum of absolute weights; 0
+            for a clip without streams.
+
+        Returns
+        -------
+        weights : DataFrame or ndarray of shape (n_clips, n_streams)
+            A DataFrame with X's index if X is a DataFrame; columns as in
+            ``streams_``. 0 where a clip lacks the stream.
+
+        Raises
+        ------
+        AttributeError
+            If the module has no weights to show.
+        """
+        check_is_fitted(self)
+        if not hasattr(self.module_, "weights"):
+            raise AttributeError(
+                f"{type(self.module_).__name__} has no stream weights: give it a "
+                "method weights(streams, mask), or use saliency(X)."
+            )
+        weights = self._map(lambda b: self.module_.weights(b.streams(), b.mask), X)
+        if normalize:
+            weights = np.abs(weights)
+            total = weights.sum(axis=1, keepdims=True)
+            weights = weights / np.where(total > 0, total, 1)
+        return self._per_stream(weights, X)
+
+    def saliency(self, X):
+        """Return how much each stream counts for the predicted class.
+
+        The gradient of the predicted class's logit times the input, its absolute
+        values summed over the columns of each stream.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features.
+
+        Returns
+        -------
+        saliency : DataFrame or ndarray of shape (n_clips, n_streams)
+            A DataFrame with X's index if X is a DataFrame; columns as in
+            ``streams_``. 0 where a clip lacks the stream.
+        """
+        check_is_fitted(self)
+
+        def of_batch(batch):
+            values = batch.values.detach().clone().requires_grad_()
+            with torch.enable_grad():
+                view = StreamData(values, batch.sizes, batch.mask)
+                top = _logits(self.infer(view)).max(dim=1).values
+                (gradient,) = torch.autograd.grad(top.sum(), values)
+            parts = (gradient * values).detach().abs().split(batch.sizes, dim=1)
+            return torch.stack([part.sum(dim=1) for part in parts], dim=1)
+
+        return self._per_stream(self._map(of_batch, X), X)
+
+    def _per_stream(self, values, X):
+        if not isinstance(X, pd.DataFrame):
+            return values
+        return pd.DataFrame(values, index=X.index, columns=list(self.streams_))
