@@ -39,7 +39,8 @@ class MediaError(ValueError):
         self.reason = reason
 
     def __str__(self):
-        return f"{self.clip}: cannot read the {self.stage} part: {self.reason}"
+        what = "open it" if self.stage == "open" else f"read its {self.stage}"
+        return f"{self.clip}: cannot {what}: {self.reason}"
 
 
 class MissingStreamError(ValueError):

@@ -40,7 +40,8 @@ class AcousticEncoder(ClipEncoder):
     feature_set : str, default="skmer"
         ``"skmer"``: log-mel spectrum, cepstra and their deltas, pitch, level and
         loudness, spectral shape, formants, voice quality (jitter, shimmer,
-        harmonics-to-noise ratio), rhythm and modulation, computed here.
+        harmonics-to-noise ratio), rhythm, modulation, and how the contours move
+        together, computed here over the part of the clip that is not silent.
         ``"eGeMAPSv02"``, ``"ComParE_2016"`` and the other sets of openSMILE need
         the optional package opensmile (extra ``opensmile``, free for research).
     pooling : {"functionals", "mean", "mean_std"}, int or None, default="functionals"
@@ -72,13 +73,25 @@ class AcousticEncoder(ClipEncoder):
     -----
     A clip without sound gives a row of NaN. Levels are absolute (full scale is 1),
     so that recordings of different gain differ; standardise per recording or
-    speaker where that matters.
+    speaker where that matters. Pitch, formants and voice quality are 0 where nothing
+    is voiced, which ``voiced_fraction`` tells; among frame-level descriptors
+    ``voiced`` does.
+
+    On real acted speech (RAVDESS, 8 emotions, five folds of other actors) the 973
+    functionals and a logistic regression reach a weighted F1 of 68.6, eGeMAPS and
+    the same 50.2 (``benchmarks/ravdess_acoustic.py``).
 
     References
     ----------
+    P. Boersma (1993). Accurate short-term analysis of the fundamental frequency and
+    the harmonics-to-noise ratio of a sampled sound. IFA Proceedings 17.
+
     F. Eyben et al. (2016). The Geneva Minimalistic Acoustic Parameter Set (GeMAPS)
     for voice research and affective computing. IEEE Transactions on Affective
     Computing 7(2).
+
+    J. R. Williamson et al. (2013). Vocal biomarkers of depression based on motor
+    incoordination. AVEC.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Pictures of a clip to features: the face, the whole frame, or both."""
 
 from numbers import Integral, Real
-from os import PathLike, fspath
+from os import PathLike
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from skmer.clips import ClipEncoder
 from skmer.encoders._hog import hog, hog_length
 from skmer.encoders._pooling import POOLING, pool, pooled_names
 from skmer.exceptions import MediaError
-from skmer.media import face_crops, read_frames
-from skmer.utils._sklearn import Interval, StrOptions
+from skmer.media import face_crops, get_face_detector, read_frames
+from skmer.utils._sklearn import HasMethods, Interval, StrOptions
 
 _REGIONS = ("face", "frame")
 
@@ -36,9 +36,10 @@ class VisualEncoder(ClipEncoder):
     image_size : int, default=64
         Side of the square that crops and frames are resized to, pixels; a multiple
         of 8, at least 16.
-    face_detector : str or path, default="haar"
-        ``"haar"`` (OpenCV, always there), ``"yunet"``, ``"dlib"``, ``"auto"``, or
-        the path of a YuNet model file (``.onnx``).
+    face_detector : str, path or FaceDetector, default="haar"
+        ``"haar"`` (OpenCV, always there), ``"yunet"`` (also finds small and turned
+        faces; its model comes from the hub), ``"dlib"``, or the path of a YuNet
+        model file (``.onnx``); see :func:`skmer.media.get_face_detector`.
     face_margin : float, default=0.2
         How much wider than the detected face the crop is, as a share of its side.
     max_seconds : float, default=600.0
@@ -87,7 +88,7 @@ class VisualEncoder(ClipEncoder):
         "n_frames": [Interval(Integral, 1, None, closed="left")],
         "pooling": POOLING,
         "image_size": [Interval(Integral, 16, 1024, closed="both")],
-        "face_detector": [str, PathLike],
+        "face_detector": [str, PathLike, HasMethods("detect")],
         "face_margin": [Interval(Real, 0, 2, closed="both")],
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
         **ClipEncoder._parameter_constraints,
@@ -158,7 +159,7 @@ class VisualEncoder(ClipEncoder):
     def _key_params(self):
         params = super()._key_params()
         params["regions"] = list(self.regions)
-        params["face_detector"] = fspath(self.face_detector)
+        params["face_detector"] = get_face_detector(self.face_detector).identity
         return params
 
     def _fill(self, arrays):
