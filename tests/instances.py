@@ -2,12 +2,15 @@
 
 from skmer.clips import ClipTable
 from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
-from skmer.fusion import AttentionFusionClassifier
+from skmer.fusion import AttentionFusionClassifier, FusionClassifier
+from skmer.modules import AttentionFusion
 from skmer.preprocessing import ModalityImputer
 
 # Estimators of numbers: scikit-learn's common checks run on each.
 NUMERIC = [
-    AttentionFusionClassifier(random_state=0),
+    AttentionFusionClassifier(max_epochs=8, hidden_size=32),
+    AttentionFusionClassifier(max_epochs=8, hidden_size=32, attention="per_stream"),
+    FusionClassifier(AttentionFusion, max_epochs=8),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
 ]
@@ -27,4 +30,12 @@ ELSEWHERE = {ClipTable: "tests/clips/test_table.py"}
 
 # Checks that must fail, each with its reason; strict, so that a check that starts
 # to pass has to be taken off.
-EXPECTED_FAILURES = {}
+_BATCHES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "rows fall into other batches when one is repeated than when it weighs more"
+    )
+}
+EXPECTED_FAILURES = {
+    AttentionFusionClassifier: _BATCHES,
+    FusionClassifier: _BATCHES,
+}
