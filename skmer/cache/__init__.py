@@ -8,6 +8,7 @@ from skmer.cache._keys import (
     content_id,
     file_signature,
     make_key,
+    make_keys,
     text_id,
 )
 from skmer.cache._record import Record
@@ -23,6 +24,7 @@ __all__ = [
     "file_signature",
     "load_arrays",
     "make_key",
+    "make_keys",
     "network_file_system",
     "open_store",
     "text_id",

@@ -41,15 +41,20 @@ class RecordBatch:
         shapes) stacked: their positions among the keys, ascending, and for each
         name an array of shape (n_positions, \\*shape). All memory is the
         caller's own.
+    placed : list of (ndarray of int64, tuple of str)
+        The ``ok`` records that went straight into the caller's arrays: their
+        positions among the keys, and the names of those arrays.
     n_damaged : int
         Records that did not match their checksum; their status is absent.
     """
 
-    def __init__(self, n_keys, names=None):
+    def __init__(self, n_keys, names=None, into=None):
         self.status = np.zeros(n_keys, dtype=np.uint8)
         self.groups = []
+        self.placed = []
         self.n_damaged = 0
         self._names = None if names is None else frozenset(names)
+        self._into = into
         self._notes = []
         self._open = {}
 
@@ -107,6 +112,9 @@ class RecordBatch:
                 row = _row_of(positions, index)
                 if row is not None:
                     arrays = {name: a[row, ...] for name, a in stacked.items()}
+            for positions, names in self.placed:
+                if _row_of(positions, index) is not None:
+                    arrays = {name: self._into[name][index, ...] for name in names}
         return Record(STATUSES[status], arrays, self.note(index))
 
     def add(self, start, keys, values):
@@ -200,13 +208,20 @@ class RecordBatch:
         group = self._open.get(layout)
         if group is None:
             wanted = [e for e in entries if self._names is None or e[0] in self._names]
-            room = len(self) - int(positions[0]) if common and not self._open else 0
-            group = self._open[layout] = _Group(wanted, room)
+            if self._into is not None and _fit_into(wanted, self._into):
+                group = _Placement(wanted, self._into)
+            else:
+                first = common and not self._open
+                room = len(self) - int(positions[0]) if first else 0
+                group = _Group(wanted, room)
+            self._open[layout] = group
         group.add(positions, raw, begin)
 
     def finish(self):
         """Put the groups into their final form."""
-        self.groups = [group.finish() for group in self._open.values()]
+        for group in self._open.values():
+            placed = isinstance(group, _Placement)
+            (self.placed if placed else self.groups).append(group.finish())
         self._open = {}
         return self
 
@@ -214,6 +229,44 @@ class RecordBatch:
 def _row_of(positions, index):
     row = int(np.searchsorted(positions, index))
     return row if row < len(positions) and positions[row] == index else None
+
+
+def _cells(raw, entry, begin):
+    """Return one array of records, a view of their bytes where that can be."""
+    _, dtype, shape, offset, size = entry
+    cells = raw[:, begin + offset : begin + offset + size]
+    if dtype.kind == "b":
+        cells = cells != 0
+    elif size:
+        cells = cells.view(dtype)
+    return cells.reshape(len(raw), *shape)
+
+
+def _fit_into(entries, into):
+    return all(
+        name in into and into[name].dtype == dtype and into[name].shape[1:] == shape
+        for name, dtype, shape, _, _ in entries
+    )
+
+
+class _Placement:
+    """Records of one layout that go straight into the caller's arrays."""
+
+    def __init__(self, entries, into):
+        self.entries = entries
+        self.into = into
+        self.positions = []
+
+    def add(self, positions, raw, begin):
+        first, last = int(positions[0]), int(positions[-1]) + 1
+        where = slice(first, last) if last - first == len(positions) else positions
+        for entry in self.entries:
+            self.into[entry[0]][where] = _cells(raw, entry, begin)
+        self.positions.append(positions)
+
+    def finish(self):
+        names = tuple(entry[0] for entry in self.entries)
+        return np.concatenate(self.positions), names
 
 
 class _Group:
@@ -234,13 +287,9 @@ class _Group:
 
     def add(self, positions, raw, begin):
         stop = self.count + len(positions)
-        for name, dtype, shape, offset, size in self.entries:
-            cells = raw[:, begin + offset : begin + offset + size]
-            if dtype.kind == "b":
-                cells = cells != 0
-            elif size:
-                cells = cells.view(dtype)
-            cells = cells.reshape(len(positions), *shape)
+        for entry in self.entries:
+            name, dtype = entry[:2]
+            cells = _cells(raw, entry, begin)
             if stop <= self.room:
                 self.arrays[name][self.count : stop] = cells
             else:

@@ -10,6 +10,8 @@ every damaged byte, changes the checksum with certainty. Without the mixing, two
 flipped top bits would cancel. It guards against damage, not against forgery.
 """
 
+import threading
+
 import numpy as np
 
 # Words that share one table of constants; longer rows go block by block.
@@ -33,10 +35,17 @@ _WORD = _constants(0, BLOCK)
 _KEY = _constants(BLOCK, _KEY_WORDS)
 _BLOCK_START = BLOCK + _KEY_WORDS
 _SHIFT = np.uint64(29)
+# Memory for the mixed words, one a thread: taken anew for every batch, its pages
+# would cost more than the sum.
+_scratch = threading.local()
 
 
 def _sums(words, constants):
-    mixed = words >> _SHIFT
+    scratch = getattr(_scratch, "words", None)
+    if scratch is None or scratch.size < words.size:
+        scratch = _scratch.words = np.empty(words.size, dtype=np.uint64)
+    mixed = scratch[: words.size].reshape(words.shape)
+    np.right_shift(words, _SHIFT, out=mixed)
     mixed ^= words
     return np.einsum("ij,j->i", mixed, constants)
 

@@ -204,3 +204,21 @@ def make_key(content, namespace):
         The namespace comes first, so that the values of one encoder lie together.
     """
     return namespace + content
+
+
+def make_keys(contents, namespace):
+    """Return the keys of many clips' values under one set of settings.
+
+    Parameters
+    ----------
+    contents : sequence of bytes
+        Identities of the clips, as for :func:`make_key`.
+    namespace : bytes
+        As for :func:`make_key`.
+
+    Returns
+    -------
+    keys : list of bytes
+        One for each identity.
+    """
+    return [namespace + content for content in contents]

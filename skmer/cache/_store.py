@@ -18,7 +18,7 @@ from skmer.exceptions import CacheWarning
 
 # Keys looked up before their records are taken in: few enough that records stay in
 # the CPU's cache and that Python's garbage collector never starts.
-_PER_LOOKUP = 128
+_PER_LOOKUP = 256
 # Below a size limit: down to which part of it is evicted, and after how many
 # seconds the times of use are written.
 _LOW_WATER = 0.8
@@ -195,11 +195,14 @@ class FeatureStore:
             Bytes of length 16 for each file, and the OSError itself in place of
             one that cannot be read.
         """
-        return self._contents.identities([os.fspath(path) for path in paths])
+        paths = list(paths)
+        if set(map(type, paths)) - {str}:
+            paths = [os.fspath(path) for path in paths]
+        return self._contents.identities(paths)
 
     # Records
 
-    def get_many(self, keys, names=None):
+    def get_many(self, keys, names=None, into=None):
         """Read the records of many keys.
 
         Parameters
@@ -209,6 +212,11 @@ class FeatureStore:
             memory.
         names : collection of str or None, default=None
             Arrays that are wanted; None for all.
+        into : dict of str to ndarray of shape (n_keys, ...), default=None
+            Where wanted arrays of these names, of the same dtype and shape, are
+            written at the positions of their keys, which spares a copy. Rows of
+            records that are not found stay as they are. ``placed`` of the result
+            tells what was written; other records are in ``groups`` as without it.
 
         Returns
         -------
@@ -218,7 +226,7 @@ class FeatureStore:
         keys = list(keys)
 
         def work(txn):
-            batch = RecordBatch(len(keys), names)
+            batch = RecordBatch(len(keys), names, into)
             for start in range(0, len(keys), _PER_LOOKUP):
                 piece = keys[start : start + _PER_LOOKUP]
                 batch.add(start, piece, list(map(txn.get, piece)))

@@ -15,6 +15,11 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
+def is_path_column(column):
+    """Tell whether the cells of a column are paths."""
+    return column != "text"
+
+
 def is_missing(cell):
     """Tell whether a cell is None, NaN or NA."""
     if isinstance(cell, (float, np.floating)):
@@ -52,9 +57,12 @@ def resolve_cells(X, column, owner):
             f"Found array with 0 sample(s): {owner} was given no clips at all. "
             "Pass at least one."
         )
-    convert = _text if column == "text" else _path
+    if is_path_column(column) and set(map(type, values)) == {str} and "" not in values:
+        # The common case, spared a call for each of many clips.
+        return list(values)
+    convert = _path if is_path_column(column) else _text
     cells = [convert(value, i, owner) for i, value in enumerate(values)]
-    if column == "text":
+    if not is_path_column(column):
         _refuse_paths(cells, owner)
     return cells
 

@@ -10,11 +10,11 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skmer._config import get_config
-from skmer.cache import CachedArray, config_digest, open_store
+from skmer.cache import config_digest, open_store
 from skmer.clips._cells import resolve_cells
 from skmer.clips._extraction import extract
+from skmer.clips._sinks import Columns, Matrix
 from skmer.exceptions import ExtractionWarning
-from skmer.utils import as_object_column
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
 # How extraction runs, but not what it gives: no part of a cache key.
@@ -98,28 +98,24 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         results : list of (Record or Exception)
-            One a clip: what was found, or why nothing was. Named arrays of a record
-            are what ``_fill`` receives.
+            One a clip: what was found, or why nothing was. ``_parts`` and
+            ``_sequence_columns`` say where the named arrays of a record go.
         """
 
     @abstractmethod
     def _feature_names(self):
         """Return the names of all features, a list of str."""
 
-    def _fill(self, arrays):
-        """Turn stacked record arrays into rows.
-
-        Parameters
-        ----------
-        arrays : dict of str to ndarray of shape (n_rows, ...)
-            The arrays of records of one layout.
+    def _parts(self):
+        """Return the columns that each array of a record fills.
 
         Returns
         -------
-        rows : ndarray of shape (n_rows, n_features), dtype float32
-            NaN where the records lack a part.
+        parts : dict of str to slice
+            Of the columns in the order of ``_feature_names``. An array that a
+            record lacks leaves its columns NaN.
         """
-        return arrays["values"]
+        return {"values": slice(None)}
 
     def _sequence_columns(self):
         """Return names of record arrays that become object cells, or None.
@@ -275,36 +271,15 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         self._validate_params()
         cells = resolve_cells(X, self._column, type(self).__name__)
         store = self._store()
-        names = self._feature_names()
         sequences = self._sequence_columns()
         if sequences is None:
-            features = np.full((len(cells), len(names)), np.nan, dtype=np.float32)
-
-            def receive(rows, arrays, keys):
-                features[rows] = self._fill(arrays)
+            sink = Matrix(len(cells), len(self._feature_names()), self._parts())
         else:
-            columns = [as_object_column([None] * len(cells)) for _ in sequences]
-
-            def receive(rows, arrays, keys):
-                for column, name in zip(columns, sequences, strict=True):
-                    if name in arrays:
-                        for i, (row, key) in enumerate(zip(rows, keys, strict=True)):
-                            column[row] = self._cell(store, key, name, arrays[name][i])
-
+            sink = Columns(len(cells), sequences, store)
         failures = extract(
-            self, cells, store, self._namespace(), receive, stop_at_failure=raising
+            self, cells, store, self._namespace(), sink, stop_at_failure=raising
         )
-        if sequences is not None:
-            features = np.empty((len(cells), len(names)), dtype=object)
-            for i, column in enumerate(columns):
-                features[:, i] = column
-        return features, failures
-
-    def _cell(self, store, key, name, array):
-        # A cached cell pickles as store and key, so that workers are not sent it.
-        if store.writable:
-            return CachedArray(store.path, key, name)
-        return np.array(array)
+        return sink.finish(), failures
 
     def _store(self):
         folder = self.cache

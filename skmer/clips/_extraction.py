@@ -6,12 +6,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from skmer.cache import Record, make_key, text_id
+from skmer.cache import Record, make_keys, text_id
+from skmer.clips._cells import is_path_column
 from skmer.exceptions import MediaError
 
-# Keys looked up at a time: bounds the memory that a warm read needs besides its
-# result to some tens of megabytes.
-_LOOKUP = 4096
 # Failures that may be gone the next time: never stored.
 _PASSING = (MemoryError, TimeoutError)
 
@@ -30,8 +28,8 @@ class Failure:
         return MediaError(self.clip, self.stage, self.reason)
 
 
-def extract(encoder, cells, store, namespace, receive, *, stop_at_failure):
-    """Hand the records of all cells to ``receive``, each computed at most once.
+def extract(encoder, cells, store, namespace, sink, *, stop_at_failure):
+    """Hand the records of all cells to a sink, each computed at most once.
 
     Parameters
     ----------
@@ -43,9 +41,8 @@ def extract(encoder, cells, store, namespace, receive, *, stop_at_failure):
         Where records are looked up and put.
     namespace : bytes
         Digest of everything but the clip that decides a record.
-    receive : callable
-        ``receive(rows, arrays, keys)``: ``rows`` an int array, ``arrays`` a dict of
-        arrays whose first axis is the rows, ``keys`` the keys of the rows.
+    sink : Matrix or Columns
+        Where values go.
     stop_at_failure : bool
         Raise the first failure; what was computed before it is stored all the same.
 
@@ -54,95 +51,126 @@ def extract(encoder, cells, store, namespace, receive, *, stop_at_failure):
     failures : list of Failure
         In order of rows.
     """
-    work = _Work(encoder, cells, store, receive, stop_at_failure)
-    rows_of = work.keys(namespace)
-    keys = list(rows_of)
-    absent = []
-    for start in range(0, len(keys), _LOOKUP):
-        absent += work.look_up(keys[start : start + _LOOKUP], rows_of)
+    work = _Work(encoder, cells, store, sink, stop_at_failure)
+    work.identify(namespace)
+    absent = work.look_up()
     if absent:
-        work.compute(absent, rows_of)
+        work.compute(absent)
     return sorted(work.failures, key=lambda failure: failure.position)
 
 
 class _Work:
-    """One call of :func:`extract`."""
+    """One call of :func:`extract`.
 
-    def __init__(self, encoder, cells, store, receive, stop_at_failure):
+    Clips are numbered by their distinct keys: number i has ``keys[i]`` and stands
+    in the rows ``rows_of(i)``.
+    """
+
+    def __init__(self, encoder, cells, store, sink, stop_at_failure):
         self.encoder = encoder
         self.cells = cells
         self.store = store
-        self.receive = receive
+        self.sink = sink
         self.stop_at_failure = stop_at_failure
         self.failures = []
 
-    def keys(self, namespace):
-        """Map each distinct key to the rows that need it."""
-        rows = [i for i, cell in enumerate(self.cells) if cell is not None]
-        known = [self.cells[i] for i in rows]
-        if self.encoder._column == "text":
-            identities = [text_id(text) for text in known]
-        else:
-            identities = self.store.content_ids(known)
-        rows_of = {}
-        for row, identity in zip(rows, identities, strict=True):
-            if isinstance(identity, Exception):
-                self.fail([row], "open", _sentence(identity))
-            else:
-                rows_of.setdefault(make_key(identity, namespace), []).append(row)
-        return rows_of
+    def identify(self, namespace):
+        """Find the key of every cell and number the distinct ones."""
+        rows, known = range(len(self.cells)), self.cells
+        if None in known:
+            rows = [row for row in rows if self.cells[row] is not None]
+            known = [self.cells[row] for row in rows]
+        identities = self.identities(known)
+        if set(map(type, identities)) - {bytes}:
+            for row, identity in zip(rows, identities, strict=True):
+                if isinstance(identity, Exception):
+                    self.fail([row], "open", _sentence(identity))
+            readable = [i for i, v in enumerate(identities) if isinstance(v, bytes)]
+            rows = [rows[i] for i in readable]
+            identities = [identities[i] for i in readable]
+        self.keys = make_keys(identities, namespace)
+        self.rows, self.copies = rows, None
+        if len(set(self.keys)) < len(self.keys):
+            self.copies = {}
+            for key, row in zip(self.keys, rows, strict=True):
+                self.copies.setdefault(key, []).append(row)
+            self.keys = list(self.copies)
 
-    def look_up(self, keys, rows_of):
-        """Hand over what is stored; return the keys that are not."""
-        batch = self.store.get_many(keys)
-        for found, arrays in batch.groups:
-            rows, take, owners = _expand(found, keys, rows_of)
-            if take is not None:
-                arrays = {name: array[take] for name, array in arrays.items()}
-            self.receive(rows, arrays, owners)
-        for i in np.flatnonzero(batch.status == Record.STATUS["error"]):
-            self.fail_as_noted(rows_of[keys[i]], batch.note(i))
-        return [
-            keys[i] for i in np.flatnonzero(batch.status == Record.STATUS["absent"])
-        ]
+    def identities(self, cells):
+        """Return what identifies the content of cells, an error where unreadable."""
+        if is_path_column(self.encoder._column):
+            return self.store.content_ids(cells)
+        return [text_id(text) for text in cells]
 
-    def compute(self, keys, rows_of):
+    def rows_of(self, number):
+        """Return the rows that hold one clip."""
+        if self.copies is None:
+            return [self.rows[number]]
+        return self.copies[self.keys[number]]
+
+    def look_up(self):
+        """Hand over what is stored; return the numbers of what is not."""
+        in_place = self.copies is None and len(self.rows) == len(self.cells)
+        n_keys = len(self.keys)
+        step = self.sink.lookup(in_place)
+        absent = []
+        for start in range(0, n_keys, step):
+            stop = min(start + step, n_keys)
+            into = self.sink.places(start, stop) if in_place else None
+            batch = self.store.get_many(self.keys[start:stop], into=into)
+            for found, names in batch.placed:
+                self.sink.mark(found + start, names)
+            for found, arrays in batch.groups:
+                rows, take = self.expand(found + start)
+                if take is not None:
+                    arrays = {name: array[take] for name, array in arrays.items()}
+                self.sink.receive(rows, arrays, [self.keys[i] for i in found + start])
+            for i in np.flatnonzero(batch.status == Record.STATUS["error"]):
+                self.fail_as_noted(self.rows_of(start + i), batch.note(i))
+            missed = np.flatnonzero(batch.status == Record.STATUS["absent"])
+            absent += (missed + start).tolist()
+        return absent
+
+    def expand(self, numbers):
+        """Return the rows of clips, and for each row which of the clips it is."""
+        lists = [self.rows_of(number) for number in numbers]
+        if self.copies is None:
+            return np.asarray([rows[0] for rows in lists]), None
+        take = np.repeat(np.arange(len(lists)), [len(rows) for rows in lists])
+        return np.asarray([row for rows in lists for row in rows]), take
+
+    def compute(self, numbers):
         """Encode clips, in workers where asked, and store every batch at once."""
         size = self.encoder._clips_per_task()
-        tasks = [keys[i : i + size] for i in range(0, len(keys), size)]
-        # Pickled with every task, so without what only the caller needs.
+        tasks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
         calls = (
-            delayed(_encode_task)(
-                self.encoder, number, [self.cells[rows_of[key][0]] for key in task]
-            )
-            for number, task in enumerate(tasks)
+            delayed(_encode_task)(self.encoder, i, [self.cell(n) for n in task])
+            for i, task in enumerate(tasks)
         )
         parallel = Parallel(n_jobs=self.encoder.n_jobs, return_as="generator_unordered")
         with tqdm(
-            total=len(keys),
+            total=len(numbers),
             desc=type(self.encoder).__name__,
             unit="clip",
             disable=not self.encoder.verbose,
         ) as bar:
-            for number, results in parallel(calls):
-                self.accept(tasks[number], results, rows_of)
+            for i, results in parallel(calls):
+                self.accept(tasks[i], results)
                 bar.update(len(results))
 
-    def accept(self, keys, results, rows_of):
+    def cell(self, number):
+        """Return the path or text of a clip."""
+        return self.cells[self.rows_of(number)[0]]
+
+    def accept(self, numbers, results):
         """Store one finished batch, then hand it over."""
         records = [
             _failed(result) if isinstance(result, Exception) else result
             for result in results
         ]
-        self.store.put_many(
-            [
-                (key, record)
-                for key, record, result in zip(keys, records, results, strict=True)
-                if not isinstance(result, _PASSING)
-            ]
-        )
-        for key, record in zip(keys, records, strict=True):
-            rows = rows_of[key]
+        stored = self.keep(numbers, results, records)
+        for number, record in zip(numbers, records, strict=True):
+            rows = self.rows_of(number)
             if record.status == "error":
                 self.fail_as_noted(rows, record.note)
             elif record.status == "ok":
@@ -150,7 +178,27 @@ class _Work:
                     name: np.repeat(array[None], len(rows), axis=0)
                     for name, array in record.arrays.items()
                 }
-                self.receive(np.asarray(rows), arrays, [key] * len(rows))
+                key = self.keys[number] if number in stored else None
+                self.sink.receive(np.asarray(rows), arrays, [key] * len(rows))
+
+    def keep(self, numbers, results, records):
+        """Store what may be stored; return the numbers of the clips it was."""
+        if not self.store.writable:
+            return frozenset()
+        # A file replaced since it was identified must not be stored under what it
+        # was before.
+        identities = self.identities([self.cell(number) for number in numbers])
+        wanted = {
+            number: record
+            for number, identity, result, record in zip(
+                numbers, identities, results, records, strict=True
+            )
+            if not isinstance(result, _PASSING)
+            and isinstance(identity, bytes)
+            and self.keys[number].endswith(identity)
+        }
+        items = [(self.keys[number], record) for number, record in wanted.items()]
+        return frozenset(wanted) if self.store.put_many(items) else frozenset()
 
     def fail_as_noted(self, rows, note):
         """Fail rows for the reason that a record of status "error" gives."""
@@ -174,20 +222,6 @@ def _encode_task(encoder, number, cells):
             f"{len(cells)} clips. It must return one Record or exception a clip."
         )
     return number, results
-
-
-def _expand(found, keys, rows_of):
-    """Return rows, which found entry each one takes, and the keys of the rows."""
-    owners = [keys[i] for i in found]
-    lists = [rows_of[key] for key in owners]
-    if all(len(rows) == 1 for rows in lists):
-        return np.asarray([rows[0] for rows in lists]), None, owners
-    take = np.repeat(np.arange(len(lists)), [len(rows) for rows in lists])
-    return (
-        np.asarray([row for rows in lists for row in rows]),
-        take,
-        [owners[i] for i in take],
-    )
 
 
 def _failed(error):

@@ -3,8 +3,6 @@
 from numbers import Integral, Real
 from os import PathLike
 
-import numpy as np
-
 from skmer.cache import Record
 from skmer.clips import ClipEncoder
 from skmer.encoders._hog import hog, hog_length
@@ -162,10 +160,12 @@ class VisualEncoder(ClipEncoder):
         params["face_detector"] = get_face_detector(self.face_detector).identity
         return params
 
-    def _fill(self, arrays):
-        # A record holds at least one region, and all regions are equally wide.
-        absent = np.full_like(next(iter(arrays.values())), np.nan)
-        return np.hstack([arrays.get(region, absent) for region in self.regions])
+    def _parts(self):
+        width = len(self._feature_names()) // len(self.regions)
+        return {
+            region: slice(i * width, (i + 1) * width)
+            for i, region in enumerate(self.regions)
+        }
 
     def _encode(self, cells):
         return [self._encode_one(path) for path in cells]
