@@ -110,8 +110,7 @@ def make_clips(
     reliability : float or dict of str to float, default=None
         Probability in (0, 1] that a modality (``"video"``, ``"audio"``,
         ``"text"``) shows the class itself; a number stands for all three. A
-        modality that a dict leaves out, and None, take the default: 0.70 for
-        video and audio, 0.72 for text.
+        modality that a dict leaves out, and None, take the default, 0.74.
     missing : float or dict of str to float, default=0.05
         Fraction of clips that lack a modality, exact up to rounding: no face in
         sight (``"video"``), no sound stream (``"audio"``), no words

@@ -76,6 +76,10 @@ class AttentionFusionClassifier(FusionClassifier):
         Whether ``fit`` continues from the last one's weights.
     verbose : int, default=0
         1 prints a line per epoch.
+    n_threads : int or None, default=1
+        Threads of a fit or prediction on the CPU. Steps of these nets are too small
+        to gain by a second one, and many times slower with it where other work
+        keeps the cores busy. None: torch's own setting.
     device : str, default="auto"
         Where to compute. ``"auto"`` asks :func:`skmer.get_config`, which by
         default takes a GPU if there is one.
@@ -187,6 +191,7 @@ class AttentionFusionClassifier(FusionClassifier):
         callbacks=None,
         warm_start=False,
         verbose=0,
+        n_threads=1,
         device="auto",
         random_state=None,
         **params,
@@ -212,6 +217,7 @@ class AttentionFusionClassifier(FusionClassifier):
             callbacks=callbacks,
             warm_start=warm_start,
             verbose=verbose,
+            n_threads=n_threads,
             device=device,
             random_state=random_state,
             **params,

@@ -90,6 +90,10 @@ class FusionClassifier(
         Whether ``fit`` continues from the last one's weights.
     verbose : int, default=0
         1 prints a line per epoch.
+    n_threads : int or None, default=1
+        Threads of a fit or prediction on the CPU. Steps of these nets are too small
+        to gain by a second one, and many times slower with it where other work
+        keeps the cores busy. None: torch's own setting.
     device : str, default="auto"
         Where to compute. ``"auto"`` asks :func:`skmer.get_config`, which by
         default takes a GPU if there is one.
@@ -162,6 +166,7 @@ class FusionClassifier(
         "callbacks": [None, StrOptions({"disable"}), list],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
     }
@@ -190,6 +195,7 @@ class FusionClassifier(
         callbacks=None,
         warm_start=False,
         verbose=0,
+        n_threads=1,
         device="auto",
         random_state=None,
         **params,
@@ -214,6 +220,7 @@ class FusionClassifier(
         self.callbacks = callbacks
         self.warm_start = warm_start
         self.verbose = verbose
+        self.n_threads = n_threads
         self.device = device
         self.random_state = random_state
         vars(self).update(params)
@@ -283,7 +290,7 @@ class FusionClassifier(
         seed = self._start(resume)
         train, valid = self._divide(data, codes, clips, seed)
         self._set_prior(train)
-        with self._randomness():
+        with self._threads(), self._randomness():
             if not resume:
                 self.initialize()
             self.notify("on_train_begin", X=X, y=y)

@@ -48,7 +48,7 @@ class StreamPredictor(StreamNet):
         """Apply a function of a batch to all of X; return one ndarray."""
         dataset = self.get_dataset(X)
         self._set_training(False)
-        with torch.no_grad():
+        with self._threads(), torch.no_grad():
             parts = [function(batch) for batch, _ in self.get_iterator(dataset)]
         return torch.cat(parts).cpu().numpy()
 
@@ -68,8 +68,9 @@ class StreamPredictor(StreamNet):
         check_is_fitted(self)
         dataset = self.get_dataset(X)
         # skorch's scoring callbacks put cached outputs in place of forward_iter.
-        outputs = self.forward_iter(dataset, training=False, device="cpu")
-        logits = torch.cat([_logits(output) for output in outputs])
+        with self._threads():
+            outputs = self.forward_iter(dataset, training=False, device="cpu")
+            logits = torch.cat([_logits(output) for output in outputs])
         return self._probabilities(logits, dataset)
 
     def _probabilities(self, logits, dataset):
@@ -120,7 +121,7 @@ class StreamPredictor(StreamNet):
         module = copy.deepcopy(self.module_).eval()
         for state in self.epoch_states_:
             module.load_state_dict(state)
-            with torch.no_grad():
+            with self._threads(), torch.no_grad():
                 logits = [
                     _logits(module(batch.streams(), batch.mask))
                     for batch, _ in self.get_iterator(dataset)

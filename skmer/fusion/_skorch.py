@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import f1_score
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import Callback, EpochTimer, PrintLog
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from skmer._config import get_config
@@ -196,6 +197,13 @@ class StreamNet(NeuralNetClassifier):
     def _own_randomness(self):
         """Tell whether the module draws from the source that it is given."""
         return "random_source" in inspect.signature(self.module).parameters
+
+    def _threads(self):
+        """Limit the threads of this thread's work on the CPU to ``n_threads``."""
+        if self.n_threads is None or self.device_.type != "cpu":
+            return contextlib.nullcontext()
+        # OpenMP's limit is the calling thread's own, unlike torch.set_num_threads.
+        return threadpool_limits(self.n_threads, user_api="openmp")
 
     @contextlib.contextmanager
     def _randomness(self):

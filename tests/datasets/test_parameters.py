@@ -1,5 +1,6 @@
 import numpy as np
 
+from skmer.datasets._evidence import RELIABILITY
 from skmer.datasets._parameters import check_missing, check_reliability, entropy_of
 
 
@@ -17,9 +18,9 @@ def test_seed_of_an_int_and_of_nothing():
 
 def test_parts_of_a_dict_fall_back():
     assert check_reliability({"audio": 0.5}) == {
-        "video": 0.7,
+        "video": RELIABILITY["video"],
         "audio": 0.5,
-        "text": 0.72,
+        "text": RELIABILITY["text"],
     }
     assert check_missing({"text": 0.25}, 8) == {"video": 0, "audio": 0, "text": 2}
     assert check_missing(1 / 3, 9) == {"video": 3, "audio": 3, "text": 3}
