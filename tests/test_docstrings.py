@@ -44,6 +44,10 @@ CHECKED = {
 }  # fmt: skip
 
 
+# Made by functions that describe what goes in; nobody calls their constructors.
+MADE_ELSEWHERE = {"skmer.cache.FeatureStore", "skmer.cache.RecordBatch"}
+
+
 def _public():
     yield "skmer", "get_config"
     yield "skmer", "set_config"
@@ -87,10 +91,11 @@ TARGETS = sorted(set(_targets()))
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_numpydoc(target):
+    checked = CHECKED - {"PR01"} if target in MADE_ELSEWHERE else CHECKED
     found = [
         f"{code}: {text}"
         for code, text in validate(target)["errors"]
-        if code in CHECKED
+        if code in checked
     ]
     assert not found, f"{target}: {found}"
 
@@ -109,8 +114,7 @@ def test_every_parameter_and_no_other_is_documented(cls):
     actual = [
         name for name in inspect.signature(cls.__init__).parameters if name != "self"
     ]
-    plain = [n for n in actual if n != "kwargs"]
-    assert [n for n in names if not n.startswith("**")] == plain
+    assert [name.lstrip("*") for name in names] == actual
 
 
 @pytest.mark.parametrize("cls", sorted(_classes(), key=lambda c: c.__name__))
@@ -121,9 +125,15 @@ def test_defaults_in_the_docstring_are_the_defaults(cls):
         parameter = parameters.get(entry.name)
         if parameter is None or not said:
             continue
-        assert default.strip() in _spellings(parameter.default), (
+        assert _means(default.strip(), parameter.default), (
             f"{cls.__name__}.{entry.name}: {default} is not {parameter.default!r}"
         )
+
+
+def _means(said, value):
+    if isinstance(value, float):
+        return float(said) == value
+    return said in _spellings(value)
 
 
 def _spellings(value):
@@ -133,7 +143,8 @@ def _spellings(value):
     if isinstance(value, tuple):
         spelled.add(repr(value).replace("'", '"'))
     if isinstance(value, type):
-        spelled.add(value.__name__)
+        public = value.__module__.replace(".modules.loss", "").replace(".adam", "")
+        spelled |= {value.__name__, f"{public}.{value.__name__}"}
     return spelled
 
 

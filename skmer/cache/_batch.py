@@ -218,7 +218,12 @@ class RecordBatch:
         group.add(positions, raw, begin)
 
     def finish(self):
-        """Put the groups into their final form."""
+        """Put the groups into their final form.
+
+        Returns
+        -------
+        self : RecordBatch
+        """
         for group in self._open.values():
             placed = isinstance(group, _Placement)
             (self.placed if placed else self.groups).append(group.finish())

@@ -97,13 +97,39 @@ class AttentionFusion(nn.Module):
         return self.head(self.encode(streams, mask))
 
     def encode(self, streams: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
-        """Return the fused code, of shape (batch, hidden_size)."""
+        """Fuse the streams into one code a clip.
+
+        Parameters
+        ----------
+        streams : sequence of Tensor of shape (batch, size)
+            One a stream, in the order of ``stream_sizes``; zeros where missing.
+        mask : Tensor of shape (batch, n_streams), dtype bool, or None
+            False where a clip lacks a stream.
+
+        Returns
+        -------
+        codes : Tensor of shape (batch, hidden_size)
+            What the head classifies.
+        """
         codes, weights = self._codes_and_weights(streams, mask)
         # (batch, 1, stream) @ (batch, stream, hidden) -> (batch, hidden)
         return torch.bmm(weights.unsqueeze(1), codes).squeeze(1)
 
     def weights(self, streams: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
-        """Return the weight of each stream, of shape (batch, n_streams)."""
+        """Weigh the streams.
+
+        Parameters
+        ----------
+        streams : sequence of Tensor of shape (batch, size)
+            One a stream, in the order of ``stream_sizes``; zeros where missing.
+        mask : Tensor of shape (batch, n_streams), dtype bool, or None
+            False where a clip lacks a stream.
+
+        Returns
+        -------
+        weights : Tensor of shape (batch, n_streams)
+            0 where a stream is missing.
+        """
         return self._codes_and_weights(streams, mask)[1]
 
     def _codes_and_weights(

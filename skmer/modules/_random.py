@@ -27,7 +27,18 @@ class RandomSource:
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def generator(self, device: torch.device | str = "cpu") -> torch.Generator:
-        """Return the generator of a device, made and seeded at first use."""
+        """Return the generator of a device, made and seeded at first use.
+
+        Parameters
+        ----------
+        device : torch.device or str, default="cpu"
+            Where the numbers are drawn.
+
+        Returns
+        -------
+        generator : torch.Generator
+            The same object at every call.
+        """
         device = torch.device(device)
         generator = self._generators.get(device)
         if generator is None:
@@ -69,6 +80,18 @@ class Dropout(nn.Module):
         self.random_source = random_source or RandomSource()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Set values to zero while training, and scale up the others.
+
+        Parameters
+        ----------
+        x : Tensor of any shape
+            Floats.
+
+        Returns
+        -------
+        dropped : Tensor of the same shape
+            ``x`` itself when not training.
+        """
         if not self.training or self.p == 0.0:
             return x
         generator = self.random_source.generator(x.device)
@@ -76,14 +99,35 @@ class Dropout(nn.Module):
         return x * keep.mul_(1.0 / (1.0 - self.p))
 
     def extra_repr(self) -> str:
+        """Return what the layer's repr says besides its name.
+
+        Returns
+        -------
+        text : str
+            The probability.
+        """
         return f"p={self.p}"
 
 
 def bernoulli(shape: torch.Size, p: float, generator: torch.Generator) -> Tensor:
-    """Draw a float32 tensor that is 1 with probability ``p``, to 2**-16, else 0.
+    """Draw ones and zeros.
 
     Several times as fast on the CPU as ``torch.bernoulli``, which spends more time
     on the dropout of a wide input than the layer behind it takes.
+
+    Parameters
+    ----------
+    shape : torch.Size
+        Shape of the result.
+    p : float
+        Probability of a one, exact to 2**-16.
+    generator : torch.Generator
+        Where random numbers come from; the result is on its device.
+
+    Returns
+    -------
+    draws : Tensor of shape ``shape``, dtype float32
+        Ones and zeros.
     """
     n = math.prod(shape)
     threshold = round(p * _LEVELS) - _LEVELS // 2
@@ -98,8 +142,21 @@ def bernoulli(shape: torch.Size, p: float, generator: torch.Generator) -> Tensor
 
 
 def linear(n_in: int, n_out: int, random_source: RandomSource) -> nn.Linear:
-    """Make a linear layer, initialised as torch does, from the source's numbers."""
-    # skip_init builds on the meta device: torch's global generator stays untouched.
+    """Make a linear layer without touching torch's global generator.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Sizes of its input and output.
+    random_source : RandomSource
+        Where the initial weights come from.
+
+    Returns
+    -------
+    layer : torch.nn.Linear
+        Initialised as torch does it.
+    """
+    # skip_init builds on the meta device, which draws nothing.
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
     generator = random_source.generator("cpu")
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
