@@ -54,8 +54,12 @@ class ModalityWeightsDisplay:
         self.streams = streams
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, ax=None, plot=True):
+    def from_estimator(
+        cls, estimator, X, y=None, *, normalize=True, ax=None, plot=True
+    ):
         """Weigh the streams of clips with a fitted classifier and draw the means.
+
+        Clips that lack a stream do not count towards its mean.
 
         Parameters
         ----------
@@ -90,7 +94,10 @@ class ModalityWeightsDisplay:
             )
         if steps is not None and len(steps) > 1:
             X = estimator[:-1].transform(X)
-        weights = classifier.modality_weights(X)
+        weights = np.array(
+            classifier.modality_weights(X, normalize=normalize), dtype=np.float64
+        )
+        weights[weights == 0] = np.nan
         return cls.from_weights(
             weights, list(classifier.streams_), y=y, ax=ax, plot=plot
         )
@@ -176,7 +183,7 @@ class ModalityWeightsDisplay:
             for i, stream in enumerate(self.streams)
         ]
         ax.set_xticks(places, self.groups)
-        ax.set_ylabel("weight (mean, standard deviation)")
+        ax.set_ylabel("weight of the stream (mean, standard deviation)")
         ax.axhline(0, color="black", linewidth=0.8)
         ax.legend(title="stream")
         self.ax_ = ax

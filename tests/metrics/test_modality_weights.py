@@ -2,8 +2,12 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from skmer.fusion import AttentionFusionClassifier
 from skmer.metrics import ModalityWeightsDisplay
 
 matplotlib.use("Agg")
@@ -56,3 +60,31 @@ def test_estimators_without_weights_are_refused():
 
     with pytest.raises(TypeError, match="LogisticRegression"):
         ModalityWeightsDisplay.from_estimator(LogisticRegression(), WEIGHTS)
+
+
+def _data():
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    names = ["audio__0", "audio__1", "text__0", "text__1"]
+    X = pd.DataFrame(rng.normal(size=(40, 4)) + y[:, None], columns=names)
+    X.iloc[:5, :2] = np.nan
+    return X, y
+
+
+def test_shares_of_a_fitted_pipeline_leave_out_missing_streams():
+    X, y = _data()
+    model = make_pipeline(
+        StandardScaler(), AttentionFusionClassifier(max_epochs=3, random_state=0)
+    )
+    model.set_output(transform="pandas").fit(X, y)
+    display = ModalityWeightsDisplay.from_estimator(model, X, plot=False)
+    weights = model[-1].modality_weights(model[:-1].transform(X), normalize=True)
+    weights = np.asarray(weights)
+    assert display.streams == ["audio", "text"]
+    np.testing.assert_allclose(display.weights[0, 0], weights[5:, 0].mean(), rtol=1e-6)
+    np.testing.assert_allclose(display.weights[0, 1], weights[:, 1].mean(), rtol=1e-6)
+    raw = ModalityWeightsDisplay.from_estimator(
+        model, X, y, normalize=False, plot=False
+    )
+    assert raw.weights.shape == (2, 2)
+    assert not np.allclose(raw.weights, display.weights)
