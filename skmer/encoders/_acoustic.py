@@ -1,5 +1,6 @@
 """Sound of a clip to features that need no download."""
 
+import warnings
 from functools import lru_cache
 from numbers import Integral, Real
 
@@ -30,6 +31,7 @@ _SMILE_SETS = {
     "eGeMAPSv02",
     "emobase",
 }
+_INT16_MAX = np.float32(32767 / 32768)
 
 
 class AcousticEncoder(ClipEncoder):
@@ -102,7 +104,7 @@ class AcousticEncoder(ClipEncoder):
     """
 
     _column = "audio"
-    _cache_version = 1
+    _cache_version = 2
     _parameter_constraints: dict = {
         "feature_set": [StrOptions({"skmer"} | _SMILE_SETS)],
         "pooling": [StrOptions({"functionals"}), *POOLING],
@@ -161,18 +163,28 @@ class AcousticEncoder(ClipEncoder):
             sound = read_audio(path, rate=self.rate, max_seconds=self.max_seconds)
             if sound is None or len(sound) == 0:
                 return Record("missing")
+            if not np.isfinite(sound).all():
+                raise MediaError(
+                    path, "audio", "it holds samples that are no finite numbers"
+                )
             values = self._describe(sound)
         except (MediaError, MemoryError, TimeoutError) as error:
             return error
         if not np.isfinite(values).all():
-            return MediaError(path, "audio", "its sound gives infinite features")
+            reason = f"{len(sound)} samples at {self.rate} Hz are too short for it"
+            return MediaError(path, "audio", f"{self.feature_set}: {reason}")
         return Record("ok", {"values": values})
 
     def _describe(self, sound):
         functionals = self.pooling == "functionals"
         if self.feature_set != "skmer":
             level = "Functionals" if functionals else "LowLevelDescriptors"
-            frame = _smile(self.feature_set, level).process_signal(sound, self.rate)
+            smile = _smile(self.feature_set, level)
+            with warnings.catch_warnings():
+                # The NaN that it announces becomes an error that names the clip.
+                warnings.filterwarnings("ignore", "Segment too short", UserWarning)
+                # It makes int16 of samples, where full scale would wrap to negative.
+                frame = smile.process_signal(np.clip(sound, -1, _INT16_MAX), self.rate)
             frames = frame.to_numpy(dtype=np.float32)
             return frames[0] if functionals else pool(frames, self.pooling)
         if functionals:

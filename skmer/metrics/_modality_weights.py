@@ -185,7 +185,8 @@ class ModalityWeightsDisplay:
         ax.set_xticks(places, self.groups)
         ax.set_ylabel("weight of the stream (mean, standard deviation)")
         ax.axhline(0, color="black", linewidth=0.8)
-        ax.legend(title="stream")
+        # Beside the axes: bars may reach anywhere inside.
+        ax.legend(title="stream", loc="upper left", bbox_to_anchor=(1, 1))
         self.ax_ = ax
         self.figure_ = ax.figure
         return self
