@@ -70,8 +70,10 @@ def resolve_cells(X, column, owner):
 def _sequence(X, column, owner):
     if isinstance(X, pd.DataFrame):
         return _from_frame(X, column, owner)
-    if isinstance(X, pd.Series):
+    if isinstance(X, (pd.Series, pd.Index)):
         return X.array if X.dtype != object else X.to_numpy()
+    if isinstance(X, pd.api.extensions.ExtensionArray):
+        return X
     if isinstance(X, np.ndarray):
         if X.ndim == 2 and X.shape[1] == 1:
             return X[:, 0]

@@ -19,6 +19,8 @@ from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
 # How extraction runs, but not what it gives: no part of a cache key.
 _RUNNING = ("batch_size", "cache", "device", "n_jobs", "on_error", "verbose")
+# Frames from a method to who called it: scikit-learn wraps fit and transform.
+_CALLER = 3
 
 
 class ClipEncoder(TransformerMixin, BaseEstimator):
@@ -223,7 +225,7 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
                 f"could not be read and are rows of NaN, the first: {first.clip}: "
                 f"{first.stage}: {first.reason}. failures(X) lists them.",
                 ExtractionWarning,
-                stacklevel=2,
+                stacklevel=_CALLER,
             )
         return features
 
@@ -304,7 +306,7 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         )
         if self.on_error == "raise":
             raise ValueError(message)
-        warnings.warn(message, ExtractionWarning, stacklevel=3)
+        warnings.warn(message, ExtractionWarning, stacklevel=_CALLER + 1)
 
     def __sklearn_is_fitted__(self):
         return True

@@ -1,9 +1,11 @@
 """From cells to records: look up, compute what is missing, store as it completes."""
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from skmer.cache import Record, make_keys, text_id
@@ -147,14 +149,13 @@ class _Work:
             delayed(_encode_task)(self.encoder, i, [self.cell(n) for n in task])
             for i, task in enumerate(tasks)
         )
-        parallel = Parallel(n_jobs=self.encoder.n_jobs, return_as="generator_unordered")
         with tqdm(
             total=len(numbers),
             desc=type(self.encoder).__name__,
             unit="clip",
             disable=not self.encoder.verbose,
         ) as bar:
-            for i, results in parallel(calls):
+            for i, results in _run(calls, self.encoder.n_jobs):
                 self.accept(tasks[i], results)
                 bar.update(len(results))
 
@@ -211,6 +212,19 @@ class _Work:
             if self.stop_at_failure:
                 raise failure.error()
             self.failures.append(failure)
+
+
+def _run(calls, n_jobs):
+    """Yield the results of calls as they complete, in any order."""
+    backend, _ = get_active_backend()
+    if backend.supports_return_generator or effective_n_jobs(n_jobs) == 1:
+        yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+        return
+    # The multiprocessing backend and those built on it (ray's) return lists only:
+    # short ones, so that what is finished is stored before the end.
+    with Parallel(n_jobs=n_jobs) as parallel:
+        while some := list(islice(calls, 4 * effective_n_jobs(n_jobs))):
+            yield from parallel(some)
 
 
 def _encode_task(encoder, number, cells):

@@ -1,6 +1,5 @@
 """Sound of a clip to features that need no download."""
 
-import warnings
 from functools import lru_cache
 from numbers import Integral, Real
 
@@ -180,11 +179,8 @@ class AcousticEncoder(ClipEncoder):
         if self.feature_set != "skmer":
             level = "Functionals" if functionals else "LowLevelDescriptors"
             smile = _smile(self.feature_set, level)
-            with warnings.catch_warnings():
-                # The NaN that it announces becomes an error that names the clip.
-                warnings.filterwarnings("ignore", "Segment too short", UserWarning)
-                # It makes int16 of samples, where full scale would wrap to negative.
-                frame = smile.process_signal(np.clip(sound, -1, _INT16_MAX), self.rate)
+            # It makes int16 of samples, where full scale would wrap to negative.
+            frame = smile.process_signal(np.clip(sound, -1, _INT16_MAX), self.rate)
             frames = frame.to_numpy(dtype=np.float32)
             return frames[0] if functionals else pool(frames, self.pooling)
         if functionals:

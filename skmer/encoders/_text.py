@@ -99,6 +99,8 @@ class TextEncoder(ClipEncoder):
         return [str(i) for i in range(self.n_features)]
 
     def _encode(self, cells):
+        # Half of a surrogate pair has no bytes to hash.
+        cells = [cell.encode("utf-8", "replace").decode("utf-8") for cell in cells]
         halves = [
             vectorizer.transform(cells).toarray()
             for vectorizer in _vectorizers(self.n_features // 2)

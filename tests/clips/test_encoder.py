@@ -234,6 +234,33 @@ def test_workers_encode_and_only_the_caller_writes(files, log):
     assert (other == _expected(files, 4)).all()
 
 
+def test_backends_that_return_no_generator_do(files, log):
+    encoder = ByteHistogramEncoder(log=log, batch_size=1)
+    with joblib.parallel_config(backend="multiprocessing", n_jobs=2):
+        assert (encoder.transform(files) == _expected(files)).all()
+    assert (encoder.transform(files) == _expected(files)).all()
+    assert sorted(_encoded(log)) == files
+
+
+def test_any_sequence_of_pandas_is_taken(files):
+    series = pd.Series(files)
+    for X in (series.array, series.values, pd.Index(files)):
+        assert (ByteHistogramEncoder().transform(X) == _expected(files)).all()
+
+
+def test_warnings_point_to_the_caller(files, tmp_path):
+    encoder = ByteHistogramEncoder(on_error="nan")
+    empty = [_write(tmp_path / f"{i}.bin", b"empty file %d" % i) for i in range(2)]
+    for method, X in (
+        (encoder.transform, [files[0], "gone.bin"]),
+        (encoder.fit, [None, None]),
+        (encoder.fit_transform, empty),
+    ):
+        with pytest.warns(ExtractionWarning) as caught:
+            method(X)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_progress_is_shown_when_asked(files, capsys):
     ByteHistogramEncoder(verbose=True, batch_size=5).transform(files)
     shown = capsys.readouterr().err

@@ -1,5 +1,7 @@
 """AcousticEncoder: the functionals of the sound of a file."""
 
+import struct
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,6 +83,29 @@ def test_too_long_a_sound_is_an_error_with_its_name(tones):
         AcousticEncoder(max_seconds=0.5, on_error="nan").transform(tones)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_an_error_with_the_name(tones, tmp_path, bad):
+    sound = np.zeros(4000, dtype=np.float32)
+    sound[100] = bad
+    path = _write_floats(tmp_path / "bad.wav", sound)
+    with pytest.raises(MediaError, match=r"bad\.wav.*finite"):
+        AcousticEncoder(cache=None).transform([path])
+    encoder = AcousticEncoder(cache=None, on_error="nan")
+    with pytest.warns(ExtractionWarning, match=r"1 of 2 .*bad\.wav"):
+        features = encoder.transform([tones[0], path])
+    assert np.isfinite(features[0]).all() and np.isnan(features[1]).all()
+
+
+def _write_floats(path, sound, rate=16000):
+    data = sound.astype("<f4").tobytes()
+    head = struct.pack("<IHHIIHH", 16, 3, 1, rate, 4 * rate, 4, 32)
+    size = struct.pack("<I", len(data))
+    path.write_bytes(b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + head)
+    with open(path, "ab") as file:
+        file.write(b"data" + size + data)
+    return str(path)
+
+
 @pytest.mark.parametrize(
     "params",
     [{"feature_set": "mfcc"}, {"pooling": "max"}, {"pooling": 0}, {"rate": 4000}],
@@ -118,6 +143,27 @@ class TestOpenSmile:
         semitones = frame["F0semitoneFrom27.5Hz_sma3nz_amean"].to_numpy()
         hz = 27.5 * 2 ** (semitones / 12)
         np.testing.assert_allclose(hz, [110, 150, 220], rtol=0.02)
+
+    def test_full_scale_does_not_wrap(self, tones, tmp_path):
+        # opensmile makes 16-bit integers, where 1.0 would become -1.0.
+        sound = read_audio(tones[0]) / np.abs(read_audio(tones[0])).max()
+        paths = [
+            _write_floats(tmp_path / f"{peak}.wav", sound * np.float32(peak))
+            for peak in (0.999, 1.0, 1.02)
+        ]
+        encoder = AcousticEncoder(feature_set="eGeMAPSv02", cache=None)
+        frame = encoder.set_output(transform="pandas").transform(paths)
+        for name in ("loudness_sma3_amean", "spectralFlux_sma3_amean"):
+            np.testing.assert_allclose(frame[name], frame[name].iloc[0], rtol=0.03)
+
+    def test_too_short_a_sound_is_an_error_that_says_so(self, tones, tmp_path):
+        path = _write_floats(tmp_path / "short.wav", np.zeros(5, dtype=np.float32))
+        encoder = AcousticEncoder(feature_set="eGeMAPSv02", cache=None)
+        with (
+            pytest.warns(UserWarning, match="too short"),
+            pytest.raises(MediaError, match="eGeMAPSv02: 5 samples .* too short"),
+        ):
+            encoder.transform([path])
 
     def test_descriptors_can_be_pooled_and_encoders_cloned(self, tones):
         from sklearn.base import clone

@@ -53,6 +53,11 @@ def test_nothing_but_white_space_is_missing():
     assert np.isnan(features[[0, 2]]).all() and not np.isnan(features[1]).any()
 
 
+def test_a_broken_character_is_no_error():
+    features = TextEncoder(cache=None).transform(["so \ud800 glad", "so ? glad"])
+    np.testing.assert_array_equal(features[0], features[1])
+
+
 def test_odd_number_of_features_is_refused():
     with pytest.raises(ValueError, match="even"):
         TextEncoder(n_features=31).fit(TEXTS)
