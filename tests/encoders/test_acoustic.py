@@ -115,6 +115,54 @@ def test_bad_parameters(tones, params):
         AcousticEncoder(**params).fit(tones)
 
 
+def _spoken(rate=16000):
+    """Return a vowel-like sound with a pause, the same on every machine."""
+    time = np.arange(rate) / rate
+    phase = 2 * np.pi * (150 * time + 20 * time**2)
+    voice = sum(np.sin(k * phase) / k for k in range(1, 20))
+    return (voice * np.sin(3 * np.pi * time) ** 2 / 6).astype(np.float32)
+
+
+def _squashed(row):
+    """Return one number that every feature takes part in, large or small."""
+    row = np.asarray(row, dtype=np.float64)
+    return float(np.sign(row) * np.log1p(np.abs(row)) @ np.cos(np.arange(len(row))))
+
+
+# All features squashed into one number, then every eighth part of a row.
+GOLDEN = {
+    "functionals": [
+        *(-2.69859, -24.3339, -57.9098, 0.299016, 1.19185, 187.5, 1.7821),
+        *(0.0938215, 0.716742, -0.678605),
+    ],
+    "mean_std": [
+        *(-23.0796, -39.5693, -89.8631, -0.0161481, 0.0110558, 201.751, 12.6205),
+        *(4.49017, 30.4973, 1284.0),
+    ],
+    "parts": [
+        *(-24.072, -46.2597, -52.4047, 0.155689, 0.0155704, 316.168, -50.9538),
+        *(-1.62423, 475.728, 61.1634),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, GOLDEN["functionals"]),
+        ({"pooling": "mean_std"}, GOLDEN["mean_std"]),
+        ({"pooling": 2, "rate": 8000}, GOLDEN["parts"]),
+    ],
+)
+def test_golden_values(tmp_path, params, expected):
+    # Other values mean other features: raise AcousticEncoder._cache_version with them.
+    path = _write_floats(tmp_path / "spoken.wav", _spoken())
+    row = AcousticEncoder(cache=None, **params).transform([path])[0]
+    assert AcousticEncoder._cache_version == 2
+    np.testing.assert_allclose(row[:: len(row) // 8], expected[1:], 1e-3, 1e-3)
+    assert _squashed(row) == pytest.approx(expected[0], abs=5e-3)
+
+
 class TestOpenSmile:
     """The optional feature sets, against opensmile itself."""
 

@@ -1,12 +1,13 @@
 """VisualEncoder(model="hog"): faces and frames of a file."""
 
+import cv2
 import numpy as np
 import pytest
 
 from skmer.encoders import VisualEncoder
 from skmer.encoders._hog import hog, hog_length
 from skmer.exceptions import MediaError
-from skmer.media import face_crops, read_frames, write_clip
+from skmer.media import FaceDetector, face_crops, read_frames, write_clip
 
 
 def test_regions_are_described_from_what_media_reads(small_clips):
@@ -97,6 +98,40 @@ def test_unreadable_file(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(MediaError, match="a.mp4"):
         VisualEncoder().transform([path])
+
+
+class _Fixed(FaceDetector):
+    """Find one tilted face at one place in every picture."""
+
+    identity = "fixed"
+
+    def _build(self):
+        return None
+
+    def _search(self, machine, image):
+        eyes = [[40, 30], [60, 36], [48, 46], [40, 54], [56, 58]]
+        return [[30, 20, 40, 44]], [1.0], [eyes]
+
+
+# All features weighed into one number, then every twelfth part of the row.
+GOLDEN = [
+    *(-3.1384, 0.0049147, 0.0010555, 0.40514, 2.028e-05, 0.035278, 0.36454),
+    *(0.0016504, 0.0043829, 0.35871, 0.00020131, 0.0062137, 0.12717),
+]
+
+
+def test_golden_values(tmp_path):
+    # Other values mean other features: raise VisualEncoder._cache_version with them.
+    y, x = np.mgrid[:96, :128]
+    waves = np.stack([np.sin(x / 7 + y / 19), np.cos(y / 5), np.sin(x * y / 900)], -1)
+    path = str(tmp_path / "waves.png")
+    assert cv2.imwrite(path, (127 + 100 * waves).astype(np.uint8))
+    encoder = VisualEncoder(face_detector=_Fixed(None), cache=None)
+    row = encoder.transform([path])[0]
+    assert VisualEncoder._cache_version == 1
+    np.testing.assert_allclose(row[:: len(row) // 12], GOLDEN[1:], rtol=0, atol=2e-3)
+    places = np.cos(np.arange(len(row)))
+    assert row.astype(np.float64) @ places == pytest.approx(GOLDEN[0], abs=5e-3)
 
 
 @pytest.mark.parametrize(
