@@ -17,7 +17,7 @@ _lock = threading.Lock()
 
 
 def _thread_config():
-    # A thread starts from what the process was set to, as in scikit-learn.
+    # A thread starts from what the process was set to last.
     if not hasattr(_local, "config"):
         with _lock:
             _local.config = dict(_global)

@@ -55,7 +55,7 @@ def resolve_streams(streams, names, n_features):
 
     Parameters
     ----------
-    streams : None, sequence of str, or dict of str to (slice, names or indices)
+    streams : None, str, sequence of str, or dict of str to (slice, names or indices)
         None reads the streams from ``names``. A sequence selects streams by
         name; a name also stands for every stream below it, so ``"video"``
         takes the columns of ``video__face`` and ``video__frame`` together.
@@ -80,6 +80,8 @@ def resolve_streams(streams, names, n_features):
         if names is None:
             return {NAMELESS: np.arange(n_features, dtype=np.int64)}
         return stream_groups(names)
+    if isinstance(streams, str):
+        streams = (streams,)
     if len(streams) == 0:
         raise ValueError("streams is empty. Name at least one stream, or pass None.")
     if isinstance(streams, dict):
@@ -118,10 +120,14 @@ def _select(wanted, names, n_features):
             if stream == want or stream.startswith(want + "__")
         ]
         if not columns:
+            only = set(has) == {NAMELESS}
+            its = "its column names have no '__'" if only else "its streams are "
             raise MissingStreamError(
-                f"X has no stream {want!r}. It has {', '.join(dict.fromkeys(has))}. "
-                "Name the steps of the FeatureUnion or ColumnTransformer after the "
-                "streams, or change the streams parameter."
+                f"X has no stream {want!r}: {its}"
+                f"{'' if only else ', '.join(dict.fromkeys(has))}. Name its columns "
+                f"'{want}__...' (a FeatureUnion or ColumnTransformer does so after its "
+                "steps' names), or change the streams parameter, which also takes "
+                "{name: columns}."
             )
         groups[want] = np.asarray(columns, dtype=np.int64)
     return groups

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import reusable_executor
 
 from skmer.datasets import make_clips
 
@@ -24,6 +25,14 @@ def _own_cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("skmer-cache")
     monkeypatch.setenv("SKMER_CACHE_DIR", str(folder / "features"))
     monkeypatch.setenv("SKMER_DATA_HOME", str(folder / "data"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fresh_workers():
+    """Let no worker live on: loky takes one that imports torch later for leaking."""
+    yield
+    if reusable_executor._executor is not None:
+        reusable_executor._executor.shutdown(wait=True, kill_workers=True)
 
 
 @pytest.fixture(scope="session")

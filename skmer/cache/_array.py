@@ -109,7 +109,7 @@ class CachedArray:
         return CachedArray, self._place()
 
     def __repr__(self):
-        return f"CachedArray({self.store_path!r}, {self.key!r}, {self.name!r})"
+        return f"<CachedArray {self.name!r} {self.key.hex()[-8:]}>"
 
 
 def load_arrays(cells):

@@ -85,7 +85,9 @@ def _sequence(X, column, owner):
         return X
     if isinstance(X, (list, tuple)):
         return X
-    hint = " Pass a list of clips, [X]." if isinstance(X, (str, os.PathLike)) else ""
+    hint = ""
+    if isinstance(X, (str, os.PathLike)):
+        hint = " Pass a list even for one clip; for a folder, the list of its files."
     raise TypeError(
         f"{owner} takes a list, array or Series of clips, or a frame with a column "
         f"{column!r}. Got {type(X).__name__}: {str(X)[:60]!r}.{hint}"
@@ -96,6 +98,9 @@ def _from_frame(X, column, owner):
     names = [str(name) for name in X.columns]
     if names.count(column) == 1:
         return X.iloc[:, names.index(column)].array
+    if column == "audio" and names.count("video") == 1:
+        # The sound of a video file is in that file.
+        return X.iloc[:, names.index("video")].array
     if len(names) == 1 and names[0] not in COLUMNS:
         return X.iloc[:, 0].array
     raise ValueError(

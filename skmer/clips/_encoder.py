@@ -56,6 +56,41 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
 
     A child that changes what ``_encode`` returns for the same parameters raises its
     ``_cache_version``, so that stale features are never read.
+
+    Examples
+    --------
+    >>> import os
+    >>> import numpy as np
+    >>> from skmer.clips import ClipEncoder
+    >>> class SizeEncoder(ClipEncoder):
+    ...     _column = "video"  # or "audio", "text"
+    ...
+    ...     def __init__(
+    ...         self,
+    ...         unit=1024,
+    ...         *,
+    ...         n_jobs=None,
+    ...         batch_size="auto",
+    ...         cache="default",
+    ...         on_error="raise",
+    ...         verbose=False,
+    ...     ):
+    ...         self.unit = unit
+    ...         super().__init__(
+    ...             n_jobs=n_jobs,
+    ...             batch_size=batch_size,
+    ...             cache=cache,
+    ...             on_error=on_error,
+    ...             verbose=verbose,
+    ...         )
+    ...
+    ...     def _feature_names(self):
+    ...         return ["size"]
+    ...
+    ...     def _encode(self, cells):
+    ...         return [np.array([os.path.getsize(c) / self.unit]) for c in cells]
+    >>> SizeEncoder(cache=None).fit_transform([os.__file__]).shape
+    (1, 1)
     """
 
     _column = "video"
@@ -99,8 +134,10 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        results : list of (Record or Exception)
-            One a clip: what was found, or why nothing was. ``_parts`` and
+        results : list of (ndarray, Record, Exception or None)
+            One a clip: its features, a record of named arrays, why it could not be
+            read (a :class:`~skmer.exceptions.MediaError`), or None where it has no
+            such modality. ``_parts`` and
             ``_sequence_columns`` say where the named arrays of a record go.
         """
 
@@ -302,10 +339,12 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
     def _complain_all_missing(self, n_clips, found="given"):
         message = (
             f"{type(self).__name__}: none of the {n_clips} clips has {self._column} "
-            f"{found}. {_REMEDY[self._column]}"
+            f"{found}. {_REMEDY[self._column]}, or leave this encoder out (of a recipe "
+            "by its streams parameter)"
         )
         if self.on_error == "raise":
-            raise ValueError(message)
+            raise ValueError(message + ", or get rows of NaN by on_error='nan'.")
+        message += "; now all rows are NaN."
         warnings.warn(message, ExtractionWarning, stacklevel=_CALLER + 1)
 
     def __sklearn_is_fitted__(self):
@@ -322,18 +361,13 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
 
 
 _REMEDY = {
-    "audio": (
-        "Check that the files have a sound stream, leave this encoder out, or go on "
-        "with rows of NaN by on_error='nan'."
-    ),
+    "audio": "Check that the files have a sound stream",
     "video": (
-        "Check that the files have a picture (and a face where regions has 'face'), "
-        "leave this encoder out, or go on with rows of NaN by on_error='nan'."
+        "Check that the files have a picture (and a face where regions has 'face')"
     ),
     "text": (
         "Put transcripts beside the clips and use ClipTable(sidecar_text=True), give "
-        "a frame with a column 'text', leave this encoder out, or go on with rows of "
-        "NaN by on_error='nan'."
+        "a frame with a column 'text'"
     ),
 }
 

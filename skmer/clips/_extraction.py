@@ -145,9 +145,12 @@ class _Work:
         """Encode clips, in workers where asked, and store every batch at once."""
         size = self.encoder._clips_per_task()
         tasks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+        failed = []
+        # No new task once one failed; those under way are still stored.
         calls = (
             delayed(_encode_task)(self.encoder, i, [self.cell(n) for n in task])
             for i, task in enumerate(tasks)
+            if not failed
         )
         with tqdm(
             total=len(numbers),
@@ -156,8 +159,13 @@ class _Work:
             disable=not self.encoder.verbose,
         ) as bar:
             for i, results in _run(calls, self.encoder.n_jobs):
-                self.accept(tasks[i], results)
+                try:
+                    self.accept(tasks[i], results)
+                except MediaError as error:
+                    failed.append(error)
                 bar.update(len(results))
+        if failed:
+            raise failed[0]
 
     def cell(self, number):
         """Return the path or text of a clip."""
@@ -229,13 +237,28 @@ def _run(calls, n_jobs):
 
 def _encode_task(encoder, number, cells):
     """Encode one batch in whatever process joblib chose."""
-    results = encoder._encode(cells)
+    results = [_as_record(encoder, result) for result in encoder._encode(cells)]
     if len(results) != len(cells):
         raise RuntimeError(
             f"{type(encoder).__name__}._encode returned {len(results)} results for "
             f"{len(cells)} clips. It must return one Record or exception a clip."
         )
     return number, results
+
+
+def _as_record(encoder, result):
+    """Let an encoder return an array, or None where a clip has nothing."""
+    if isinstance(result, (Record, Exception)):
+        return result
+    if result is None:
+        return Record("missing")
+    if isinstance(result, np.ndarray):
+        return Record("ok", {"values": np.asarray(result, dtype=np.float32)})
+    raise TypeError(
+        f"{type(encoder).__name__}._encode returned {type(result).__name__} for a "
+        "clip. It must return a list with, for each clip, an array of its features, "
+        "None (nothing there), a skmer.cache.Record, or a MediaError."
+    )
 
 
 def _failed(error):

@@ -44,7 +44,15 @@ class Matrix:
     def receive(self, rows, arrays, keys):
         """Take in stacked values of rows."""
         for name, array in arrays.items():
-            self.views[name][rows] = array
+            view = self.views.get(name)
+            if view is None or array.shape[1:] != view.shape[1:]:
+                raise ValueError(
+                    f"An encoder gave an array {name!r} of shape {array.shape[1:]} for "
+                    f"a clip, but its _parts() and _feature_names() have room for "
+                    + ", ".join(f"{k!r} {v.shape[1:]}" for k, v in self.views.items())
+                    + "."
+                )
+            view[rows] = array
         self.mark(rows, arrays)
 
     def finish(self):

@@ -1,15 +1,17 @@
 """Whatever a user calls clips, as one table."""
 
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skmer.clips._cells import AUDIO_SUFFIXES, COLUMNS, resolve_cells
+from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import find_transcript, read_transcript
 from skmer.utils import as_object_column
-from skmer.utils._sklearn import _fit_context
+from skmer.utils._sklearn import StrOptions, _fit_context
 
 
 class ClipTable(TransformerMixin, BaseEstimator):
@@ -25,6 +27,9 @@ class ClipTable(TransformerMixin, BaseEstimator):
     sidecar_text : bool, default=False
         Fill missing text from a ``.txt``, ``.srt`` or ``.vtt`` file beside the clip
         with the same stem. Off by default because such files sometimes hold labels.
+    on_error : {"raise", "nan"}, default="raise"
+        What becomes of a transcript that cannot be read: an error naming it, or a
+        clip without words and one warning with their number.
 
     Attributes
     ----------
@@ -55,10 +60,14 @@ class ClipTable(TransformerMixin, BaseEstimator):
     b.wav   None  b.wav  None
     """
 
-    _parameter_constraints: dict = {"sidecar_text": ["boolean"]}
+    _parameter_constraints: dict = {
+        "sidecar_text": ["boolean"],
+        "on_error": [StrOptions({"raise", "nan"})],
+    }
 
-    def __init__(self, *, sidecar_text=False):
+    def __init__(self, *, sidecar_text=False, on_error="raise"):
         self.sidecar_text = sidecar_text
+        self.on_error = on_error
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -76,6 +85,8 @@ class ClipTable(TransformerMixin, BaseEstimator):
         self : ClipTable
         """
         self._table(X)
+        vars(self).pop("feature_names_in_", None)
+        vars(self).pop("n_features_in_", None)
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray([str(c) for c in X.columns], object)
             self.n_features_in_ = X.shape[1]
@@ -102,10 +113,12 @@ class ClipTable(TransformerMixin, BaseEstimator):
             If X is no sequence of clips or a cell is neither path nor missing.
         ValueError
             If X is empty, or a frame with none of the three columns.
+        MediaError
+            If a transcript cannot be read and ``on_error="raise"``.
         """
         columns, index = self._table(X)
         if self.sidecar_text:
-            columns["text"] = _with_sidecars(columns)
+            columns["text"] = self._with_sidecars(columns)
         # Object columns made one by one: pandas would make strings of them, and NaN
         # of None.
         return pd.DataFrame(
@@ -135,20 +148,16 @@ class ClipTable(TransformerMixin, BaseEstimator):
             index = X.index
         else:
             paths = resolve_cells(X, "video", "ClipTable")
-            missing = [i for i, path in enumerate(paths) if path is None]
-            if missing:
-                raise TypeError(
-                    f"Clip {missing[0]} of X is missing. A row of a list is a path; "
-                    "give a frame with columns video, audio, text where some clips "
-                    "lack a part."
-                )
-            sound = [_is_sound(path) for path in paths]
+            sound = [path is not None and _is_sound(path) for path in paths]
             columns = {
                 "video": [None if s else p for p, s in zip(paths, sound, strict=True)],
                 "audio": paths,
                 "text": [None] * len(paths),
             }
-            index = X.index if isinstance(X, (pd.DataFrame, pd.Series)) else paths
+            if isinstance(X, (pd.DataFrame, pd.Series)):
+                index = X.index
+            else:
+                index = [p or f"(missing {i})" for i, p in enumerate(paths)]
         return columns, index
 
     def _columns(self, X):
@@ -169,6 +178,31 @@ class ClipTable(TransformerMixin, BaseEstimator):
         ]
         return columns
 
+    def _with_sidecars(self, columns):
+        texts, failures = [], []
+        for text, video, audio in zip(
+            columns["text"], columns["video"], columns["audio"], strict=True
+        ):
+            path = video if video is not None else audio
+            if text is None and path is not None:
+                try:
+                    sidecar = find_transcript(path)
+                    text = None if sidecar is None else read_transcript(sidecar)
+                except MediaError as error:
+                    if self.on_error == "raise":
+                        raise
+                    failures.append(error)
+            texts.append(text)
+        if failures:
+            warnings.warn(
+                f"ClipTable: {len(failures)} of {len(texts)} clips have a transcript "
+                f"that could not be read and count as without words, the first: "
+                f"{failures[0]}",
+                ExtractionWarning,
+                stacklevel=4,
+            )
+        return texts
+
     def __sklearn_is_fitted__(self):
         return True
 
@@ -184,16 +218,3 @@ class ClipTable(TransformerMixin, BaseEstimator):
 
 def _is_sound(path):
     return os.path.splitext(path)[1].lower() in AUDIO_SUFFIXES
-
-
-def _with_sidecars(columns):
-    texts = []
-    for text, video, audio in zip(
-        columns["text"], columns["video"], columns["audio"], strict=True
-    ):
-        path = video if video is not None else audio
-        if text is None and path is not None:
-            sidecar = find_transcript(path)
-            text = None if sidecar is None else read_transcript(sidecar)
-        texts.append(text)
-    return texts

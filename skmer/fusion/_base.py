@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
 )
 from torch import nn
 
-from skmer._streams import resolve_streams
+from skmer._streams import NAMELESS, resolve_streams
 from skmer.fusion._data import StreamDataset
 from skmer.fusion._predict import StreamPredictor
 from skmer.fusion._split import inner_split
@@ -337,7 +337,7 @@ class FusionClassifier(
         data = self._stream_data(table if rows.all() else table[rows])
         weight, codes = weight[rows], codes[rows]
         clips = None if clips is None else clips[rows]
-        self._check_streams(data)
+        self._check_streams(data, table)
         weight *= self._class_weights(codes)
         if weight.min() < weight.max():
             data.weight = torch.from_numpy(weight.astype(np.float32)).to(self.device_)
@@ -367,7 +367,8 @@ class FusionClassifier(
         where = np.searchsorted(self.classes_, known)
         return np.where(codes < 0, -1, where[codes])
 
-    def _check_streams(self, data):
+    def _check_streams(self, data, table):
+        self._warn_of_holes(table)
         absent = ~data.present().any(dim=0).cpu().numpy()
         if absent.any():
             names = [n for n, gone in zip(self.streams_, absent, strict=True) if gone]
@@ -378,6 +379,22 @@ class FusionClassifier(
                 f"columns. Leave it out (streams={rest}), fill it with "
                 "skmer.preprocessing.ModalityImputer, or check that the step that "
                 "makes it can read the clips."
+            )
+
+    def _warn_of_holes(self, table):
+        """Warn where X without stream names loses clips that lack a part."""
+        if self.streams is not None or list(self.streams_) != [NAMELESS]:
+            return
+        missing = np.isnan(table)
+        holes = int((missing.any(axis=1) & ~missing.all(axis=1)).sum())
+        if holes:
+            warnings.warn(
+                f"{holes} of {len(table)} rows have a NaN and count as without any "
+                "features, since the column names of X tell no streams apart. Call "
+                "set_output(transform='pandas') on the pipeline, or pass "
+                "streams={name: columns}.",
+                UserWarning,
+                stacklevel=6,
             )
 
     def _class_weights(self, codes):

@@ -55,8 +55,9 @@ def face_crops(frames, *, detector="auto", size=112, margin=0.2, max_gap=2):
 
     Parameters
     ----------
-    frames : Frames, or ndarray of shape (n_frames, height, width, 3), dtype uint8
-        The pictures, in the order of time.
+    frames : Frames, ndarray of shape (n_frames, height, width, 3), or None
+        The pictures, uint8, in the order of time; None as :func:`read_frames`
+        returns it for a clip without any.
     detector : str, path or FaceDetector, default="auto"
         As for :func:`get_face_detector`.
     size : int, default=112
@@ -70,7 +71,7 @@ def face_crops(frames, *, detector="auto", size=112, margin=0.2, max_gap=2):
     Returns
     -------
     track : FaceTrack or None
-        None if no picture shows a face.
+        None if no picture shows a face, or there is none.
 
     See Also
     --------
@@ -95,7 +96,6 @@ def face_crops(frames, *, detector="auto", size=112, margin=0.2, max_gap=2):
     >>> face_crops(np.zeros((2, 90, 160, 3), dtype=np.uint8)) is None
     True
     """
-    images, times = _pictures(frames)
     if int(size) != size or size < 1:
         raise ValueError(f"size must be a positive whole number. Got {size!r}.")
     if not 0 <= margin <= 10:
@@ -103,6 +103,9 @@ def face_crops(frames, *, detector="auto", size=112, margin=0.2, max_gap=2):
     if int(max_gap) != max_gap or max_gap < 0:
         raise ValueError(f"max_gap must be a whole number from 0. Got {max_gap!r}.")
     detector = get_face_detector(detector)
+    if frames is None:
+        return None
+    images, times = _pictures(frames)
     faces = [detector.detect(image) for image in images]
     if not any(len(found) for found in faces):
         return None
@@ -128,7 +131,8 @@ def _pictures(frames):
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise ValueError(
             "frames must be Frames or a uint8 array of shape (n_frames, height, "
-            f"width, 3). Got {images.dtype} of shape {images.shape}."
+            f"width, 3). Got {images.dtype} of shape {images.shape}. Read a file with "
+            "read_frames(path, n_frames) first."
         )
     return images, None
 

@@ -63,7 +63,7 @@ class ModalityWeightsDisplay:
 
         Parameters
         ----------
-        estimator : fusion classifier, or Pipeline that ends in one
+        estimator : fusion classifier, Pipeline that ends in one, or search over these
             Fitted; the classifier has ``modality_weights``. A pipeline transforms X
             first.
         X : array-like of length n_clips
@@ -71,6 +71,9 @@ class ModalityWeightsDisplay:
         y : array-like of shape (n_clips,), default=None
             Labels to group clips by; unlabelled clips are left out. None makes one
             group of all.
+        normalize : bool, default=True
+            Draw each weight's share of the clip's sum of absolute weights: raw
+            weights may have any size and sign and compare within a clip only.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
         plot : bool, default=True
@@ -85,6 +88,7 @@ class ModalityWeightsDisplay:
         TypeError
             If the estimator has no ``modality_weights``.
         """
+        estimator = getattr(estimator, "best_estimator_", estimator)
         steps = getattr(estimator, "steps", None)
         classifier = estimator if steps is None else steps[-1][1]
         if not hasattr(classifier, "modality_weights"):

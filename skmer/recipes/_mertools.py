@@ -46,15 +46,16 @@ def make_mertools_attention(
         dict gives transformers for the columns ``audio``, ``video``, ``text``.
         None leaves the first two steps out: X is then a feature frame whose column
         names begin with the streams.
-    streams : sequence of str, default=("audio", "video", "text")
-        The modalities to use.
+    streams : str or sequence of str, default=("audio", "video", "text")
+        The modalities to use. Leave out one that no clip has.
     sidecar_text : bool, default=False
         Read the words of a clip from the ``.txt``, ``.srt`` or ``.vtt`` file beside
         it. Off by default because such files sometimes hold labels.
     cache : "default", path or None, default="default"
         Folder of the feature cache of the offline encoders.
     on_error : {"raise", "nan"}, default="raise"
-        What the offline encoders do with a clip that cannot be read.
+        What becomes of a clip or transcript that cannot be read: an error, or a
+        missing stream and one warning. Not passed to encoders of your own.
     n_jobs : int or None, default=None
         Worker processes of the offline encoders.
     device : str, default="auto"
@@ -111,7 +112,7 @@ def make_mertools_attention(
     >>> [name for name, _ in make_mertools_attention().steps]
     ['clips', 'encode', 'scale', 'fuse']
     """
-    streams = tuple(streams)
+    streams = (streams,) if isinstance(streams, str) else tuple(streams)
     steps = []
     if encoders is not None:
         chosen = _encoders(
@@ -123,7 +124,10 @@ def make_mertools_attention(
             verbose=verbose,
         )
         union = ColumnTransformer([(name, chosen[name], name) for name in streams])
-        steps = [("clips", ClipTable(sidecar_text=sidecar_text)), ("encode", union)]
+        steps = [
+            ("clips", ClipTable(sidecar_text=sidecar_text, on_error=on_error)),
+            ("encode", union),
+        ]
     fuse = AttentionFusionClassifier(
         streams=streams, device=device, random_state=random_state
     )
