@@ -34,14 +34,14 @@ def extract(encoder, cells, store, namespace, sink, *, stop_at_failure):
     Parameters
     ----------
     encoder : ClipEncoder
-        Gives ``_encode``, ``n_jobs``, ``batch_size`` and ``verbose``.
+        Gives ``_encode``, ``_is_enough``, ``n_jobs``, ``batch_size``, ``verbose``.
     cells : list of (str or None)
         Paths or texts.
     store : FeatureStore
         Where records are looked up and put.
     namespace : bytes
         Digest of everything but the clip that decides a record.
-    sink : Matrix or Columns
+    sink : Matrix, Reduced or Columns
         Where values go.
     stop_at_failure : bool
         Raise the first failure; what was computed before it is stored all the same.
@@ -84,7 +84,7 @@ class _Work:
         if set(map(type, identities)) - {bytes}:
             for row, identity in zip(rows, identities, strict=True):
                 if isinstance(identity, Exception):
-                    self.fail([row], "open", _sentence(identity))
+                    self.fail([row], *self.cannot_open(self.cells[row], identity))
             readable = [i for i, v in enumerate(identities) if isinstance(v, bytes)]
             rows = [rows[i] for i in readable]
             identities = [identities[i] for i in readable]
@@ -99,8 +99,15 @@ class _Work:
     def identities(self, cells):
         """Return what identifies the content of cells, an error where unreadable."""
         if is_path_column(self.encoder._column):
-            return self.store.content_ids(cells)
+            return self.store.content_ids(self.encoder._sources(cells))
         return [text_id(text) for text in cells]
+
+    def cannot_open(self, cell, error):
+        """Return the stage and reason of a source that cannot be identified."""
+        source = self.encoder._sources([cell])[0]
+        if source == cell:
+            return "open", _sentence(error)
+        return "features", f"{source}: {_sentence(error)}"
 
     def rows_of(self, number):
         """Return the rows that hold one clip."""
@@ -121,6 +128,9 @@ class _Work:
             for found, names in batch.placed:
                 self.sink.mark(found + start, names)
             for found, arrays in batch.groups:
+                if not self.encoder._is_enough(arrays):
+                    absent += (found + start).tolist()
+                    continue
                 rows, take = self.expand(found + start)
                 if take is not None:
                     arrays = {name: array[take] for name, array in arrays.items()}
@@ -129,7 +139,7 @@ class _Work:
                 self.fail_as_noted(self.rows_of(start + i), batch.note(i))
             missed = np.flatnonzero(batch.status == Record.STATUS["absent"])
             absent += (missed + start).tolist()
-        return absent
+        return sorted(absent)
 
     def expand(self, numbers):
         """Return the rows of clips, and for each row which of the clips it is."""
@@ -143,8 +153,9 @@ class _Work:
         """Encode clips, in workers where asked, and store every batch at once."""
         size = self.encoder._clips_per_task()
         tasks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+        encoder = self.encoder._for_workers()
         calls = (
-            delayed(_encode_task)(self.encoder, i, [self.cell(n) for n in task])
+            delayed(_encode_task)(encoder, i, [self.cell(n) for n in task])
             for i, task in enumerate(tasks)
         )
         parallel = Parallel(n_jobs=self.encoder.n_jobs, return_as="generator_unordered")
