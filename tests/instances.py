@@ -1,7 +1,13 @@
 """The one list of estimators that the common checks run on."""
 
 from skmer.clips import ClipTable
-from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
+from skmer.encoders import (
+    AcousticEncoder,
+    OpenFaceEncoder,
+    PrecomputedEncoder,
+    TextEncoder,
+    VisualEncoder,
+)
 from skmer.fusion import AttentionFusionClassifier, FusionClassifier
 from skmer.modules import AttentionFusion
 from skmer.preprocessing import ModalityImputer
@@ -26,7 +32,12 @@ CLIP_ENCODERS = [
 ]
 
 # Public estimators that are neither, each with where it is tested.
-ELSEWHERE = {ClipTable: "tests/clips/test_table.py"}
+ELSEWHERE = {
+    ClipTable: "tests/clips/test_table.py",
+    # Checked on files of features, which the common clips do not have
+    OpenFaceEncoder: "tests/encoders/test_openface.py",
+    PrecomputedEncoder: "tests/encoders/test_precomputed.py",
+}
 
 # Checks that must fail, each with its reason; strict, so that a check that starts
 # to pass has to be taken off.
