@@ -47,19 +47,22 @@ SPEECH = {
     ),
     "whisper": ("WhisperModel", None),
 }
+# As deep as large models are.
+_DEEP = SPEECH["hubert-large"][1] | {"num_hidden_layers": 24}
 
 
 @cache
 def speech_model(name):
     """Return the folder of a tiny speech model, made at first use.
 
-    Weights are drawn wider than models start with, so that layers differ as those
-    of trained models do.
+    ``"hubert-24"`` has 24 layers. Weights are drawn wider than models start with, so
+    that layers differ as those of trained models do.
     """
     import torch
     import transformers
 
-    kind, settings = SPEECH[name]
+    deep = name == "hubert-24"
+    kind, settings = ("HubertModel", _DEEP) if deep else SPEECH[name]
     kind = getattr(transformers, kind)
     if name == "whisper":
         config = kind.config_class(
@@ -82,7 +85,7 @@ def speech_model(name):
             feature_size=16, chunk_length=2
         )
     else:
-        config = kind.config_class(**_BODY, **_CONVOLUTIONS | settings)
+        config = kind.config_class(**_BODY | _CONVOLUTIONS | settings)
         stable = settings.get("feat_extract_norm") == "layer"
         extractor = transformers.Wav2Vec2FeatureExtractor(
             do_normalize=True, return_attention_mask=stable or name == "data2vec"
