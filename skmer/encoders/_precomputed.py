@@ -1,9 +1,12 @@
 """Features that were computed before, one NumPy file a clip."""
 
 import heapq
+import io
+import math
 import os
 from functools import lru_cache
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +18,8 @@ from skmer.utils._sklearn import Interval
 
 # A file that claims to hold more is damaged: an hour at 50 Hz x 1024 is 0.7 GB.
 _MAX_BYTES = 1 << 30
+# As numpy's own readers have it.
+_MAX_HEAD_BYTES = 10_000
 # Files looked at to learn the width, so that a damaged one does no harm.
 _N_CANDIDATES = 16
 
@@ -51,10 +56,9 @@ class PrecomputedEncoder(NamedFileEncoder):
         Worker processes. None is one unless a joblib context says otherwise.
     batch_size : int or "auto", default="auto"
         Clips that one task reads and that are stored together.
-    cache : "default", path or None, default=None
-        Folder of the feature cache; None caches nothing, for the files are a cache
-        already. With one, pooled frames need not be read again, and sequences
-        (``pooling=None``) are kept on disk in place of memory.
+    cache : "default", path or None, default="default"
+        Folder of the feature cache; None caches nothing and reads the files anew
+        each time (see Notes).
     on_error : {"raise", "nan"}, default="raise"
         What becomes of a clip whose file is not there or cannot be used: an error
         naming both, or a row of NaN and one warning.
@@ -72,6 +76,11 @@ class PrecomputedEncoder(NamedFileEncoder):
     without a single frame gives a row of NaN. A file of another width than the
     others is an error. Two clips of one X from different folders may not have one
     name.
+
+    Though the files are a cache of their own, the feature cache is read several
+    times faster than thousands of small files, and of pooled frames it keeps the
+    few values that are used. Sequences (``pooling=None``) it keeps whole, a second
+    copy on disk; without it all of them are held in memory.
 
     References
     ----------
@@ -91,7 +100,6 @@ class PrecomputedEncoder(NamedFileEncoder):
            [ 0.,  0.]], dtype=float32)
     """
 
-    _auto_batch_size = 256
     _parameter_constraints: dict = {
         **NamedFileEncoder._parameter_constraints,
         "pooling": POOLING,
@@ -108,7 +116,7 @@ class PrecomputedEncoder(NamedFileEncoder):
         n_features=None,
         n_jobs=None,
         batch_size="auto",
-        cache=None,
+        cache="default",
         on_error="raise",
         verbose=False,
     ):
@@ -124,6 +132,11 @@ class PrecomputedEncoder(NamedFileEncoder):
             on_error=on_error,
             verbose=verbose,
         )
+
+    @property
+    def _auto_batch_size(self):
+        # Sequences of a batch are in memory together.
+        return 16 if self.pooling is None else 256
 
     def _feature_names(self):
         if self.pooling is None:
@@ -144,7 +157,7 @@ class PrecomputedEncoder(NamedFileEncoder):
         for path in candidates:
             try:
                 with open(path, "rb") as file:
-                    return _read_shape(file)[-1]
+                    return _read_head(file).shape[-1]
             except (OSError, ValueError) as error:
                 reason = f"{path}: {error}"
         raise ValueError(
@@ -213,21 +226,54 @@ def _first_names(folder, prefix, suffix, changed):
         )
 
 
-def _read_shape(file):
-    """Read the head of an array file; return (n_features,) or (n_frames, ...)."""
-    try:
-        version = np.lib.format.read_magic(file)
-    except ValueError as error:
-        raise ValueError("it is no .npy file") from error
-    if version == (1, 0):
-        read_head = np.lib.format.read_array_header_1_0
-    elif version == (2, 0):
-        read_head = np.lib.format.read_array_header_2_0
-    else:
-        # Version 3 is written for named fields alone.
+def _read_head(file):
+    """Read the head of an array file.
+
+    Parameters
+    ----------
+    file : binary file
+        Open at its start; left where the values begin.
+
+    Returns
+    -------
+    head : _Head
+        Of an array that the file holds in full.
+    """
+    start = file.read(12)
+    if start[:6] != np.lib.format.MAGIC_PREFIX or len(start) < 12:
+        raise ValueError("it is no .npy file")
+    # The length of what follows has 2 bytes in version 1, then 4.
+    n_prefix = 10 if start[6] == 1 else 12
+    n_head = int.from_bytes(start[8:n_prefix], "little")
+    if n_head > _MAX_HEAD_BYTES:
+        raise ValueError("its head is damaged")
+    file.seek(0)
+    head = _parse_head(file.read(n_prefix + n_head))
+    if os.fstat(file.fileno()).st_size < file.tell() + head.n_bytes:
+        raise ValueError("it was cut short")
+    return head
+
+
+class _Head(NamedTuple):
+    shape: tuple
+    fortran: bool
+    dtype: np.dtype
+    n_bytes: int
+
+
+# Most files of a folder have the same head, and to parse it takes longer than to
+# read a vector.
+@lru_cache(maxsize=1024)
+def _parse_head(raw):
+    parse = {
+        1: np.lib.format.read_array_header_1_0,
+        2: np.lib.format.read_array_header_2_0,
+    }
+    # Version 3 is written for named fields alone.
+    if raw[6] not in parse:
         raise ValueError("it holds no plain array of numbers")
     try:
-        shape, _, dtype = read_head(file)
+        shape, fortran, dtype = parse[raw[6]](io.BytesIO(raw[8:]))
     except ValueError as error:
         raise ValueError("its head is damaged") from error
     if dtype.kind not in "biuf":
@@ -237,14 +283,10 @@ def _read_shape(file):
             f"it holds an array of shape {shape}, not (n_features,) or (n_frames, "
             "n_features)"
         )
-    n_bytes = dtype.itemsize
-    for size in shape:
-        n_bytes *= size
+    n_bytes = math.prod(shape) * dtype.itemsize
     if n_bytes > _MAX_BYTES:
         raise ValueError(f"it claims to hold {n_bytes} bytes, more than {_MAX_BYTES}")
-    if os.fstat(file.fileno()).st_size < file.tell() + n_bytes:
-        raise ValueError("it was cut short")
-    return shape
+    return _Head(shape, fortran, dtype, n_bytes)
 
 
 def _read_frames(path):
@@ -261,8 +303,9 @@ def _read_frames(path):
         Infinite where a value is too large.
     """
     with open(path, "rb") as file:
-        _read_shape(file)
-        file.seek(0)
-        values = np.load(file, allow_pickle=False)
+        head = _read_head(file)
+        # Never numpy.load, which could be made to unpickle.
+        values = np.frombuffer(file.read(head.n_bytes), dtype=head.dtype)
+    values = values.reshape(head.shape, order="F" if head.fortran else "C")
     with np.errstate(over="ignore"):
         return np.atleast_2d(values).astype(np.float32, copy=False)

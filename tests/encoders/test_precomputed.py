@@ -177,6 +177,13 @@ def _damage(path, kind):
         path.write_text("0.1,0.2,0.3")
     elif kind == "empty":
         path.write_bytes(b"")
+    elif kind == "head":
+        path.write_bytes(path.read_bytes().replace(b"shape", b"sh(pe"))
+    elif kind == "long head":
+        path.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b" " * 200)
+    elif kind == "version":
+        with path.open("wb") as file:
+            np.lib.format.write_array(file, np.zeros(6), version=(3, 0))
     elif kind == "huge":
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(
@@ -203,6 +210,9 @@ def _damage(path, kind):
         ("cut", "cut short"),
         ("text", r"no \.npy file"),
         ("empty", r"no \.npy file"),
+        ("head", "head is damaged"),
+        ("long head", "head is damaged"),
+        ("version", "no plain array"),
         ("huge", "claims to hold"),
         ("width", "7 values, not of 6"),
         ("complex", "complex128 in place"),
