@@ -2,7 +2,7 @@
 
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -21,6 +21,16 @@ __all__ = [
 ]
 
 DTYPES = ("float32", "float16", "bfloat16")
+# Files of which a processor needs one.
+_PREPARATION = ("preprocessor_config.json", "processor_config.json")
+_PROCESSOR_FILES = {
+    "AutoFeatureExtractor": _PREPARATION,
+    "AutoImageProcessor": _PREPARATION,
+    "AutoTokenizer": (
+        *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"),
+        *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
+    ),
+}
 _loaded = {}
 _lock = threading.RLock()
 
@@ -37,15 +47,12 @@ class Backbone:
         Of the whole model, with as many layers as were loaded.
     device, dtype : str
         Where it is and what its weights are.
-    lock : threading.Lock
-        Held around a forward pass by whoever changes anything on the way.
     """
 
     model: Any
     config: Any
     device: str
     dtype: str
-    lock: Any = field(default_factory=threading.Lock)
 
     def __reduce__(self):
         raise TypeError(
@@ -180,7 +187,8 @@ def load_processor(kind, model, *, revision=None, trust_remote_code=False, **opt
         )
 
     others = (kind, *sorted(options.items()))
-    return _once("processor", model, revision, trust_remote_code, others, load)
+    needs = _PROCESSOR_FILES.get(kind, ())
+    return _once("processor", model, revision, trust_remote_code, others, load, needs)
 
 
 def load_backbone(
@@ -292,7 +300,7 @@ def unload_backbones():
         _loaded.clear()
 
 
-def _once(what, model, revision, trust_remote_code, others, load):
+def _once(what, model, revision, trust_remote_code, others, load, needs=()):
     """Return the one object of its kind in this process."""
     # By what it is, so that a folder that was replaced is loaded again.
     identity = model_identity(model, revision, trust_remote_code=trust_remote_code)
@@ -300,7 +308,9 @@ def _once(what, model, revision, trust_remote_code, others, load):
     # One at a time: two threads must not both hold several gigabytes.
     with _lock:
         if key not in _loaded:
-            folder = find_model(model, revision, trust_remote_code=trust_remote_code)
+            folder = find_model(
+                model, revision, trust_remote_code=trust_remote_code, needs=needs
+            )
             _loaded[key] = load(_quiet(), folder)
         return _loaded[key]
 

@@ -23,7 +23,7 @@ _digests = {}
 _lock = threading.Lock()
 
 
-def find_model(model, revision=None, *, trust_remote_code=False):
+def find_model(model, revision=None, *, trust_remote_code=False, needs=()):
     """Return the folder that a model is loaded from, downloading it if need be.
 
     Parameters
@@ -35,11 +35,13 @@ def find_model(model, revision=None, *, trust_remote_code=False):
         Branch, tag or commit of a hub model.
     trust_remote_code : bool, default=False
         Download the Python files of a hub model as well.
+    needs : sequence of str, default=()
+        Names of files of which the folder must have one.
 
     Returns
     -------
     folder : Path
-        Holds ``config.json`` and weights.
+        Holds ``config.json``, weights and a file that is needed.
 
     Raises
     ------
@@ -55,10 +57,19 @@ def find_model(model, revision=None, *, trust_remote_code=False):
                 "model.safetensors (or pytorch_model.bin), as save_pretrained "
                 "writes them."
             )
+        if not _has_any(folder, needs):
+            raise OSError(
+                f"{folder} lacks {needs[0]}, which says how inputs are prepared. Copy "
+                "it from where the model comes from, or save the model's processor "
+                "there with save_pretrained."
+            )
         return folder
     folder = _in_hub_cache(model, revision)
     if folder is None or not _is_complete(folder):
         folder = _download(model, revision, trust_remote_code)
+    elif not _has_any(folder, needs):
+        # Whoever filled the cache wanted the weights only.
+        folder = _download(model, folder.name, trust_remote_code)
     return folder
 
 
@@ -149,6 +160,10 @@ def _is_complete(folder):
     return any((folder / name).is_file() for name in single)
 
 
+def _has_any(folder, names):
+    return not names or any((folder / name).is_file() for name in names)
+
+
 def _text(path):
     return path.read_text(encoding="utf-8", errors="replace")
 
@@ -165,12 +180,11 @@ def _file_digest(path):
 
 
 def _in_hub_cache(model, revision):
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import try_to_load_from_cache
 
-    try:
-        return Path(snapshot_download(model, revision=revision, local_files_only=True))
-    except (OSError, ValueError):
-        return None
+    # Not snapshot_download, which wants every file that the hub has.
+    found = try_to_load_from_cache(model, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _download(model, revision, trust_remote_code):
@@ -196,7 +210,8 @@ def _download(model, revision, trust_remote_code):
             wanted.append("*.py")
         folder = snapshot_download(model, revision=info.sha, allow_patterns=wanted)
     except Exception as error:
-        reason = f"the download failed: {str(error).strip().splitlines()[0]}"
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = f"the download failed: {cause}"
         raise OSError(_advice(model, revision, reason)) from error
     folder = Path(folder)
     if not _is_complete(folder):
