@@ -11,7 +11,7 @@ from skmer.clips._cells import is_path_column
 from skmer.exceptions import MediaError
 
 # Failures that may be gone the next time: never stored.
-_PASSING = (MemoryError, TimeoutError)
+_PASSING = (MemoryError, OSError)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class _Work:
         if set(map(type, identities)) - {bytes}:
             for row, identity in zip(rows, identities, strict=True):
                 if isinstance(identity, Exception):
-                    self.fail([row], *self.cannot_open(self.cells[row], identity))
+                    self.fail([row], "open", _sentence(identity))
             readable = [i for i, v in enumerate(identities) if isinstance(v, bytes)]
             rows = [rows[i] for i in readable]
             identities = [identities[i] for i in readable]
@@ -101,13 +101,6 @@ class _Work:
         if is_path_column(self.encoder._column):
             return self.store.content_ids(self.encoder._sources(cells))
         return [text_id(text) for text in cells]
-
-    def cannot_open(self, cell, error):
-        """Return the stage and reason of a source that cannot be identified."""
-        source = self.encoder._sources([cell])[0]
-        if source == cell:
-            return "open", _sentence(error)
-        return "features", f"{source}: {_sentence(error)}"
 
     def rows_of(self, number):
         """Return the rows that hold one clip."""
@@ -218,10 +211,18 @@ class _Work:
     def fail(self, rows, stage, reason):
         """Note that rows gave nothing, or raise where that is asked for."""
         for row in rows:
-            failure = Failure(row, self.cells[row], stage, reason)
+            failure = self.failure(row, stage, reason)
             if self.stop_at_failure:
                 raise failure.error()
             self.failures.append(failure)
+
+    def failure(self, row, stage, reason):
+        """Return why a row gave nothing, with the file where that is not the clip."""
+        cell = self.cells[row]
+        source = self.encoder._sources([cell])[0]
+        if source != cell:
+            stage, reason = "features", f"{source}: {reason}"
+        return Failure(row, cell, stage, reason)
 
 
 def _encode_task(encoder, number, cells):

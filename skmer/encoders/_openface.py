@@ -183,16 +183,16 @@ class OpenFaceEncoder(NamedFileEncoder):
     def _encode_one(self, clip, path, columns):
         try:
             table = _read_table(path, columns)
-        except (OSError, ValueError) as error:
-            return MediaError(clip, "features", f"{path}: {error}")
-        except MemoryError as error:
+        except ValueError as error:
+            return MediaError(clip, "features", str(error))
+        except (MemoryError, OSError) as error:
             return error
         frames = _frames_of_one_face(table, columns, self.min_confidence)
         if len(frames) == 0:
             return Record("missing")
         values = pool(frames, self.pooling)
         if not np.isfinite(values).all():
-            return MediaError(clip, "features", f"{path}: it holds too large numbers")
+            return MediaError(clip, "features", "it holds too large numbers")
         return Record("ok", {"values": values})
 
 

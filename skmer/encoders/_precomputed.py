@@ -190,22 +190,22 @@ class PrecomputedEncoder(NamedFileEncoder):
     def _encode_one(self, clip, path, width):
         try:
             frames = _read_frames(path)
-        except (OSError, ValueError) as error:
-            return MediaError(clip, "features", f"{path}: {error}")
-        except MemoryError as error:
+        except ValueError as error:
+            return MediaError(clip, "features", str(error))
+        except (MemoryError, OSError) as error:
             return error
         if frames.shape[1] != width:
             return MediaError(
                 clip,
                 "features",
-                f"{path} holds vectors of {frames.shape[1]} values, not of {width} "
+                f"it holds vectors of {frames.shape[1]} values, not of {width} "
                 "as n_features or the first file of the folder says",
             )
         if len(frames) == 0:
             return Record("missing")
         if not np.isfinite(frames).all():
             return MediaError(
-                clip, "features", f"{path} holds NaN, infinite or too large values"
+                clip, "features", "it holds NaN, infinite or too large values"
             )
         return Record("ok", {"values": pool(frames, self.pooling)})
 

@@ -249,6 +249,7 @@ def test_damaged_files(csv, tmp_path, kind, words):
     with pytest.raises(MediaError, match=words) as caught:
         OpenFaceEncoder().transform([good, bad])
     assert caught.value.clip == str(bad) and caught.value.stage == "features"
+    assert str(caught.value).count("bad.csv") == 1
     with pytest.warns(ExtractionWarning, match="1 of 2"):
         features = OpenFaceEncoder(on_error="nan").transform([good, bad])
     assert np.isnan(features).all(axis=1).tolist() == [False, True]

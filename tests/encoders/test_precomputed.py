@@ -299,6 +299,17 @@ def test_a_changed_file_is_read_again(utt, tmp_path):
     np.testing.assert_array_equal(after[:4], before[:4])
 
 
+def test_a_failure_names_where_the_file_lies_now(utt, tmp_path):
+    cache = tmp_path / "cache"
+    (utt / "e.npy").write_bytes(b"nothing")
+    for folder in (utt, tmp_path / "moved"):
+        if folder != utt:
+            utt.rename(folder)
+        with pytest.raises(MediaError) as caught:
+            PrecomputedEncoder(folder, cache=cache).transform(CLIPS)
+        assert caught.value.reason == f"{folder / 'e.npy'}: it is no .npy file"
+
+
 def test_objects_are_never_unpickled(utt, tmp_path):
     class Trap:
         def __reduce__(self):
