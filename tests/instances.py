@@ -1,10 +1,13 @@
 """The one list of estimators that the common checks run on."""
 
+from tiny_models import speech_model
+
 from skmer.clips import ClipTable
 from skmer.encoders import (
     AcousticEncoder,
     OpenFaceEncoder,
     PrecomputedEncoder,
+    SpeechEncoder,
     TextEncoder,
     VisualEncoder,
 )
@@ -26,6 +29,8 @@ CLIP_ENCODERS = [
     AcousticEncoder(),
     AcousticEncoder(pooling="mean_std"),
     AcousticEncoder(pooling=None),
+    SpeechEncoder(speech_model("wavlm-large"), layers=[1, 3], layer_pooling="concat"),
+    SpeechEncoder(speech_model("data2vec"), layers=2, pooling=None),
     TextEncoder(n_features=64),
     VisualEncoder(n_frames=3),
     VisualEncoder(n_frames=3, regions=["frame"], pooling=None),
