@@ -1,6 +1,7 @@
 """PrecomputedEncoder: one NumPy file a clip."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -297,6 +298,22 @@ def test_a_changed_file_is_read_again(utt, tmp_path):
     after = encoder.transform(CLIPS)
     np.testing.assert_array_equal(after[4], np.arange(6))
     np.testing.assert_array_equal(after[:4], before[:4])
+
+
+class _FailingDisk(PrecomputedEncoder):
+    def _encode(self, cells):
+        if (Path(self.root) / "down").exists():
+            return [OSError(5, "Input/output error") for _ in cells]
+        return super()._encode(cells)
+
+
+def test_a_failing_disk_is_not_remembered(utt, vectors, tmp_path):
+    encoder = _FailingDisk(utt, cache=tmp_path / "cache")
+    (utt / "down").touch()
+    with pytest.raises(MediaError, match=r"a\.b\.npy: Input/output error"):
+        encoder.transform(CLIPS[3:4])
+    (utt / "down").unlink()
+    np.testing.assert_array_equal(encoder.transform(CLIPS), vectors)
 
 
 def test_a_failure_names_where_the_file_lies_now(utt, tmp_path):
