@@ -17,6 +17,8 @@ from skmer.encoders._backbones import (
 
 # What the tests compare with transformers, state by state.
 FAMILIES = ("hubert", "wavlm", "wav2vec2", "data2vec-audio", "whisper")
+# Length of the longest sound of a batch by that of the shortest: the rest is padding.
+_LONGEST = 1.5
 _filters = threading.Lock()
 
 
@@ -156,7 +158,7 @@ class SpeechModel:
         return n_samples
 
     def batches(self, windows, size):
-        """Group windows, equal lengths together where padding would show.
+        """Group windows of like lengths, of equal ones where padding would show.
 
         Parameters
         ----------
@@ -169,18 +171,18 @@ class SpeechModel:
         -------
         batches : list of list of Window
         """
-        windows = sorted(windows, key=lambda window: len(window.sound))
-        groups = [windows]
-        if not (self.masks_padding or self.whisper):
-            by_length = {}
-            for window in windows:
-                by_length.setdefault(len(window.sound), []).append(window)
-            groups = by_length.values()
-        return [
-            group[start : start + size]
-            for group in groups
-            for start in range(0, len(group), size)
-        ]
+        longest = 1.0 if not self.masks_padding else _LONGEST
+        if self.whisper:
+            longest = math.inf
+        batches = []
+        for window in sorted(windows, key=lambda window: len(window.sound)):
+            length = len(window.sound)
+            batch = batches[-1] if batches else []
+            if batch and len(batch) < size and length <= longest * len(batch[0].sound):
+                batch.append(window)
+            else:
+                batches.append([window])
+        return batches
 
     def run(self, backbone, batch):
         """Run the model.
