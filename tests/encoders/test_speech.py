@@ -3,6 +3,7 @@
 import math
 import pickle
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import pytest
@@ -40,14 +41,19 @@ def _write(path, rng, seconds):
     return str(path)
 
 
+@cache
+def _loaded(name):
+    model = transformers.AutoModel.from_pretrained(speech_model(name))
+    return model.eval().requires_grad_(False)
+
+
 def _reference(name, sound):
     """Return all hidden states of one sound and the last, by transformers alone.
 
     States are read where the blocks return them, not from ``hidden_states``.
     """
-    folder = speech_model(name)
-    model = transformers.AutoModel.from_pretrained(folder).eval()
-    extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+    model = _loaded(name)
+    extractor = transformers.AutoFeatureExtractor.from_pretrained(speech_model(name))
     inputs = extractor(sound, sampling_rate=16000, return_tensors="pt")
     encoder = model.encoder
     states = []
@@ -57,15 +63,15 @@ def _reference(name, sound):
             states.append(args[0])
         states.append(output[0] if isinstance(output, tuple) else output)
 
-    for layer in encoder.layers:
-        layer.register_forward_hook(note)
-    with torch.no_grad():
-        if name == "whisper":
-            last = encoder(inputs.input_features).last_hidden_state
-            n_frames = math.ceil(math.ceil(len(sound) / 160) / 2)
-        else:
-            last = model(inputs.input_values).last_hidden_state
-            n_frames = last.shape[1]
+    hooks = [layer.register_forward_hook(note) for layer in encoder.layers]
+    if name == "whisper":
+        last = encoder(inputs.input_features).last_hidden_state
+        n_frames = math.ceil(math.ceil(len(sound) / 160) / 2)
+    else:
+        last = model(inputs.input_values).last_hidden_state
+        n_frames = last.shape[1]
+    for hook in hooks:
+        hook.remove()
     return [state[0, :n_frames].numpy() for state in [*states, last]]
 
 
@@ -92,17 +98,16 @@ def _forward_passes(encoder, depth=None):
 @pytest.mark.parametrize("name", SPEECH)
 def test_every_layer_is_that_of_transformers(name, batch_size, noises):
     references = [_reference(name, read_audio(path)) for path in noises]
+    pooled = np.stack([[pool(s, "mean") for s in states] for states in references])
+    encoder = SpeechEncoder(speech_model(name), batch_size=batch_size, cache=None)
     for index, layer in enumerate(STATES):
-        expected = np.stack([pool(states[index], "mean") for states in references])
-        for cache_layers in ("asked", "all"):
-            encoder = SpeechEncoder(
-                speech_model(name),
-                layers=layer,
-                cache_layers=cache_layers,
-                batch_size=batch_size,
-                cache=None,
-            )
-            _close(encoder.fit_transform(noises), expected, 1e-5)
+        # Cut off after the layer.
+        rows = encoder.set_params(layers=layer).fit_transform(noises)
+        _close(rows, pooled[:, index], 1e-5)
+    encoder.set_params(layers=STATES, layer_pooling="concat", cache_layers="all")
+    rows = encoder.transform(noises).reshape(pooled.shape)
+    for index in range(len(STATES)):
+        _close(rows[:, index], pooled[:, index], 1e-5)
 
 
 @pytest.mark.parametrize("name", SPEECH)
@@ -197,9 +202,8 @@ def test_long_sound_goes_through_in_windows(name, tmp_path, noises):
         if name == "whisper":
             frames.append(_reference(name, piece)[2])
         else:
-            model = transformers.AutoModel.from_pretrained(speech_model(name)).eval()
-            with torch.no_grad():
-                output = model(torch.tensor(piece)[None], output_hidden_states=True)
+            values = torch.tensor(piece)[None]
+            output = _loaded(name)(values, output_hidden_states=True)
             frames.append(output.hidden_states[2][0].numpy())
     frames = np.concatenate(frames)
     for pooling in ("mean", "mean_std", 4, None):
@@ -235,9 +239,7 @@ def test_mertools_preset(seconds, tmp_path):
         batch = torch.zeros(2 * 160000)
         batch[: len(whole)] = torch.tensor(whole)
         batch = batch.view(2, 160000)
-    model = transformers.AutoModel.from_pretrained(folder).eval()
-    with torch.no_grad():
-        output = model(batch, output_hidden_states=True)
+    output = _loaded("hubert-24")(batch, output_hidden_states=True)
     h = output.hidden_states
     total = h[21] + h[22] + h[23] + output.last_hidden_state
     expected = total.reshape(-1, WIDTH).double().mean(dim=0).numpy()
