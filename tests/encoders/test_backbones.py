@@ -16,10 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from shutil import copytree
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from sklearn.base import clone
 from tiny_models import speech_model
 
@@ -48,12 +48,10 @@ def folder(tmp_path):
 def hub_cache(tmp_path, monkeypatch):
     """An empty local cache of the hub, and no network."""
     cache = tmp_path / "hub"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(
-        huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{_free_port()}"
-    )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{_free_port()}")
     return cache
 
 
@@ -219,7 +217,7 @@ def test_the_hub_is_given_up_soon(hub_cache, monkeypatch, small_clips):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(_models, "_REACH_SECONDS", 0.3)
         with pytest.raises(OSError, match="ReadTimeout"):
             encoder.get_feature_names_out()
@@ -303,7 +301,6 @@ def _serving(folder, monkeypatch):
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}"
     template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    constants = huggingface_hub.constants
     try:
         with monkeypatch.context() as patch:
             patch.setattr(constants, "ENDPOINT", address)
