@@ -188,7 +188,7 @@ def _in_hub_cache(model, revision):
 
 
 def _download(model, revision, trust_remote_code):
-    from huggingface_hub import HfApi, constants, get_session, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
 
     # transformers reads the switch when it is imported; it may be set later too.
     switch = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
@@ -197,7 +197,7 @@ def _download(model, revision, trust_remote_code):
             _advice(model, revision, "HF_HUB_OFFLINE is set and it is not there")
         )
     try:
-        get_session().head(constants.ENDPOINT, timeout=_REACH_SECONDS)
+        _reach(constants.ENDPOINT)
     except Exception as error:
         reason = f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})"
         raise OSError(_advice(model, revision, reason)) from error
@@ -220,6 +220,28 @@ def _download(model, revision, trust_remote_code):
         )
     _note_reference(folder, revision)
     return folder
+
+
+def _reach(address):
+    """Raise an error unless a server answers soon."""
+    from huggingface_hub import get_session
+
+    session, errors = get_session(), []
+
+    def ask():
+        try:
+            session.head(address, timeout=_REACH_SECONDS)
+        except Exception as error:
+            errors.append(error)
+
+    # The time limit of a request leaves out the look-up of the server's name.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_REACH_SECONDS + 1)
+    if thread.is_alive():
+        raise TimeoutError
+    if errors:
+        raise errors[0]
 
 
 def _note_reference(folder, revision):
