@@ -18,7 +18,7 @@ class MediaError(ValueError):
         The file, or the clip id, that could not be read.
     stage : str
         What was being done: ``"open"``, ``"audio"``, ``"video"``, ``"face"``,
-        ``"text"`` or ``"encode"``.
+        ``"text"``, ``"features"`` (a file of features beside it) or ``"encode"``.
     reason : str
         The cause in one sentence.
 

@@ -1,7 +1,16 @@
 """The one list of estimators that the common checks run on."""
 
+from tiny_models import speech_model
+
 from skmer.clips import ClipTable
-from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
+from skmer.encoders import (
+    AcousticEncoder,
+    OpenFaceEncoder,
+    PrecomputedEncoder,
+    SpeechEncoder,
+    TextEncoder,
+    VisualEncoder,
+)
 from skmer.fusion import AttentionFusionClassifier, FusionClassifier
 from skmer.modules import AttentionFusion
 from skmer.preprocessing import ModalityImputer
@@ -20,13 +29,20 @@ CLIP_ENCODERS = [
     AcousticEncoder(),
     AcousticEncoder(pooling="mean_std"),
     AcousticEncoder(pooling=None),
+    SpeechEncoder(speech_model("wavlm-large"), layers=[1, 3], layer_pooling="concat"),
+    SpeechEncoder(speech_model("data2vec"), layers=2, pooling=None),
     TextEncoder(n_features=64),
     VisualEncoder(n_frames=3),
     VisualEncoder(n_frames=3, regions=["frame"], pooling=None),
 ]
 
 # Public estimators that are neither, each with where it is tested.
-ELSEWHERE = {ClipTable: "tests/clips/test_table.py"}
+ELSEWHERE = {
+    ClipTable: "tests/clips/test_table.py",
+    # Checked on files of features, which the common clips do not have
+    OpenFaceEncoder: "tests/encoders/test_openface.py",
+    PrecomputedEncoder: "tests/encoders/test_precomputed.py",
+}
 
 # Checks that must fail, each with its reason; strict, so that a check that starts
 # to pass has to be taken off.

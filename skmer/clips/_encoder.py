@@ -13,7 +13,7 @@ from skmer._config import get_config
 from skmer.cache import config_digest, open_store
 from skmer.clips._cells import resolve_cells
 from skmer.clips._extraction import extract
-from skmer.clips._sinks import Columns, Matrix
+from skmer.clips._sinks import Columns, Matrix, Reduced
 from skmer.exceptions import ExtractionWarning
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
@@ -96,6 +96,8 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
     _column = "video"
     _cache_version = 1
     _auto_batch_size = 4
+    # What to do where no clip gives anything; None for what suits the column.
+    _remedy = None
     _parameter_constraints: dict = {
         "n_jobs": [Integral, None],
         "batch_size": [
@@ -145,6 +147,18 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
     def _feature_names(self):
         """Return the names of all features, a list of str."""
 
+    def _cells(self, X):
+        """Return what is read of each clip of X, None where there is nothing."""
+        return resolve_cells(X, self._column, type(self).__name__)
+
+    def _sources(self, cells):
+        """Return the files that hold what cells stand for, the cells as a rule.
+
+        A record belongs to the content of its source: an encoder of files that
+        only lie beside the clips names them here.
+        """
+        return cells
+
     def _parts(self):
         """Return the columns that each array of a record fills.
 
@@ -155,6 +169,35 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
             record lacks leaves its columns NaN.
         """
         return {"values": slice(None)}
+
+    #: A method in place of ``_parts``, for records that hold more than one choice of
+    #: parameters asks for: called with the stacked arrays of clips of one layout, a
+    #: dict of str to ndarray of shape (n_clips, ...), it returns their rows, an
+    #: ndarray of shape (n_clips, n_features).
+    _reduce = None
+
+    def _is_enough(self, arrays):
+        """Tell whether stored records hold what is asked for.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray of shape (n_clips, ...)
+            Stacked arrays of clips of one layout.
+
+        Returns
+        -------
+        enough : bool
+            If not, the clips count as absent: they are encoded again and the new
+            records take the place of the old.
+        """
+        return True
+
+    def _for_workers(self):
+        """Return the encoder that workers get, self unless it uses settings.
+
+        Worker processes do not see what ``skmer.set_config`` was told here.
+        """
+        return self
 
     def _sequence_columns(self):
         """Return names of record arrays that become object cells, or None.
@@ -199,7 +242,7 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If no clip at all has this modality and ``on_error="raise"``.
         """
-        cells = resolve_cells(X, self._column, type(self).__name__)
+        cells = self._cells(X)
         if all(cell is None for cell in cells):
             self._complain_all_missing(len(cells))
         return self
@@ -226,7 +269,7 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         features = self.fit(X, y).transform(X)
         values = features.to_numpy() if hasattr(features, "to_numpy") else features
         if len(values) > 1 and not _has_value(values):
-            cells = resolve_cells(X, self._column, type(self).__name__)
+            cells = self._cells(X)
             if any(cell is not None for cell in cells):
                 self._complain_all_missing(len(cells), found="usable in the files")
         return features
@@ -308,10 +351,12 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
 
     def _extract(self, X, *, raising):
         self._validate_params()
-        cells = resolve_cells(X, self._column, type(self).__name__)
+        cells = self._cells(X)
         store = self._store()
         sequences = self._sequence_columns()
-        if sequences is None:
+        if sequences is None and self._reduce is not None:
+            sink = Reduced(len(cells), len(self._feature_names()), self._reduce)
+        elif sequences is None:
             sink = Matrix(len(cells), len(self._feature_names()), self._parts())
         else:
             sink = Columns(len(cells), sequences, store)
@@ -337,10 +382,11 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         )
 
     def _complain_all_missing(self, n_clips, found="given"):
+        remedy = self._remedy or _REMEDY[self._column]
         message = (
             f"{type(self).__name__}: none of the {n_clips} clips has {self._column} "
-            f"{found}. {_REMEDY[self._column]}, or leave this encoder out (of a recipe "
-            "by its streams parameter)"
+            f"{found}. {remedy}, or leave this encoder out (of a recipe by its streams "
+            "parameter)"
         )
         if self.on_error == "raise":
             raise ValueError(message + ", or get rows of NaN by on_error='nan'.")

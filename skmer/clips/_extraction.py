@@ -13,7 +13,7 @@ from skmer.clips._cells import is_path_column
 from skmer.exceptions import MediaError
 
 # Failures that may be gone the next time: never stored.
-_PASSING = (MemoryError, TimeoutError)
+_PASSING = (MemoryError, OSError)
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ def extract(encoder, cells, store, namespace, sink, *, stop_at_failure):
     Parameters
     ----------
     encoder : ClipEncoder
-        Gives ``_encode``, ``n_jobs``, ``batch_size`` and ``verbose``.
+        Gives ``_encode``, ``_is_enough``, ``n_jobs``, ``batch_size``, ``verbose``.
     cells : list of (str or None)
         Paths or texts.
     store : FeatureStore
         Where records are looked up and put.
     namespace : bytes
         Digest of everything but the clip that decides a record.
-    sink : Matrix or Columns
+    sink : Matrix, Reduced or Columns
         Where values go.
     stop_at_failure : bool
         Raise the first failure; what was computed before it is stored all the same.
@@ -101,7 +101,7 @@ class _Work:
     def identities(self, cells):
         """Return what identifies the content of cells, an error where unreadable."""
         if is_path_column(self.encoder._column):
-            return self.store.content_ids(cells)
+            return self.store.content_ids(self.encoder._sources(cells))
         return [text_id(text) for text in cells]
 
     def rows_of(self, number):
@@ -123,6 +123,9 @@ class _Work:
             for found, names in batch.placed:
                 self.sink.mark(found + start, names)
             for found, arrays in batch.groups:
+                if not self.encoder._is_enough(arrays):
+                    absent += (found + start).tolist()
+                    continue
                 rows, take = self.expand(found + start)
                 if take is not None:
                     arrays = {name: array[take] for name, array in arrays.items()}
@@ -131,7 +134,7 @@ class _Work:
                 self.fail_as_noted(self.rows_of(start + i), batch.note(i))
             missed = np.flatnonzero(batch.status == Record.STATUS["absent"])
             absent += (missed + start).tolist()
-        return absent
+        return sorted(absent)
 
     def expand(self, numbers):
         """Return the rows of clips, and for each row which of the clips it is."""
@@ -145,10 +148,11 @@ class _Work:
         """Encode clips, in workers where asked, and store every batch at once."""
         size = self.encoder._clips_per_task()
         tasks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
+        encoder = self.encoder._for_workers()
         failed = []
         # No new task once one failed; those under way are still stored.
         calls = (
-            delayed(_encode_task)(self.encoder, i, [self.cell(n) for n in task])
+            delayed(_encode_task)(encoder, i, [self.cell(n) for n in task])
             for i, task in enumerate(tasks)
             if not failed
         )
@@ -216,10 +220,18 @@ class _Work:
     def fail(self, rows, stage, reason):
         """Note that rows gave nothing, or raise where that is asked for."""
         for row in rows:
-            failure = Failure(row, self.cells[row], stage, reason)
+            failure = self.failure(row, stage, reason)
             if self.stop_at_failure:
                 raise failure.error()
             self.failures.append(failure)
+
+    def failure(self, row, stage, reason):
+        """Return why a row gave nothing, with the file where that is not the clip."""
+        cell = self.cells[row]
+        source = self.encoder._sources([cell])[0]
+        if source != cell:
+            stage, reason = "features", f"{source}: {reason}"
+        return Failure(row, cell, stage, reason)
 
 
 def _run(calls, n_jobs):

@@ -6,9 +6,11 @@ from skmer.cache import CachedArray
 from skmer.utils import as_object_column
 
 # Keys looked up at a time. Values that go straight to their place need no memory
-# besides; others are held twice for so many clips, and sequences are large.
+# besides; others are held twice for so many clips, records of all layers of a model
+# are a hundred times a row, and sequences are large.
 _LOOKUP_IN_PLACE = 65536
 _LOOKUP = 4096
+_LOOKUP_REDUCED = 512
 _LOOKUP_SEQUENCES = 64
 
 
@@ -60,6 +62,38 @@ class Matrix:
         for name, received in self.received.items():
             if not received.all():
                 self.views[name][~received] = np.nan
+        return self.values
+
+
+class Reduced:
+    """Rows of float32 that are made of what records hold.
+
+    Parameters
+    ----------
+    n_rows, n_features : int
+        Shape of the result.
+    reduce : callable
+        Makes rows out of the stacked arrays of records of one layout.
+    """
+
+    def __init__(self, n_rows, n_features, reduce):
+        self.values = np.full((n_rows, n_features), np.nan, dtype=np.float32)
+        self.reduce = reduce
+
+    def lookup(self, in_place):
+        """Return how many keys to look up at a time."""
+        return _LOOKUP_REDUCED
+
+    def places(self, start, stop):
+        """Return None: no array of a record is a row."""
+        return None
+
+    def receive(self, rows, arrays, keys):
+        """Take in stacked values of rows."""
+        self.values[rows] = self.reduce(arrays)
+
+    def finish(self):
+        """Return the rows."""
         return self.values
 
 

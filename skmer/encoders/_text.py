@@ -2,33 +2,97 @@
 
 from functools import lru_cache
 from numbers import Integral
+from os import PathLike
 
 import numpy as np
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from skmer.cache import Record
-from skmer.clips import ClipEncoder
+from skmer.encoders._layers import (
+    CACHE_LAYERS,
+    LAYER_POOLING,
+    LAYERS,
+    combine,
+    depth_needed,
+    holds,
+    layered_names,
+    n_pooled,
+    resolve_layers,
+)
+from skmer.encoders._pooling import POOLING
+from skmer.encoders._pretrained import PretrainedEncoder, infinite_values
+from skmer.encoders._text_states import text_states
+from skmer.exceptions import MediaError
 from skmer.utils._sklearn import Interval, StrOptions
 
+_GPU_TEXTS = 256
+_CPU_TEXTS = 16
 
-class TextEncoder(ClipEncoder):
+
+class TextEncoder(PretrainedEncoder):
     """Encode the words of clips.
 
     Parameters
     ----------
-    model : {"hashing"}, default="hashing"
+    model : "hashing", str or path, default="hashing"
         ``"hashing"``: signed hashed counts of words and of character n-grams
         (Weinberger et al., 2009), nothing to download and nothing learned. Half of
         the features count words and pairs of words, half the character 1- to
         4-grams within words, which also serves languages written without spaces;
         each half has unit length.
+
+        Anything else is a language model of transformers: a folder made by
+        ``save_pretrained``, or the id of a model on the hub, such as
+        ``"hfl/chinese-roberta-wwm-ext-large"``. Encoders like BERT (RoBERTa,
+        XLM-RoBERTa, MacBERT, ELECTRA...) and decoders (Qwen, Llama...) give their
+        hidden states. What the hub's local cache holds is used without asking the
+        network.
     n_features : int, default=1024
         Number of features of ``"hashing"``, an even number. Fewer features collide
-        more often.
+        more often. All parameters below are for models.
+    layers : int, "last", "all" or sequence of int, default="last"
+        Transformer blocks counted from 1, which is the index into transformers'
+        ``hidden_states``; 0 is the input of the first block, -1 or ``"last"`` the
+        last block, ``"all"`` all blocks from 1 on. Values are the raw output of the
+        block, but for the last block of a decoder, which transformers gives after
+        the final normalisation.
+    layer_pooling : {"mean", "sum", "concat"}, default="mean"
+        How several layers become one vector.
+    pooling : {"mean", "mean_std"}, int or None, default="mean"
+        Average over the tokens of the text, mean and standard deviation, averages
+        over that many equal parts of the text, or, for None, sequences of tokens.
+        Special tokens and padding are left out.
+    max_length : int, default=512
+        Tokens, special ones included, that go through the model in one piece. A
+        longer text, and one that is longer than the model's own limit, is cut into
+        the fewest windows of like length, which do not see each other; the tokens
+        of all windows are pooled together.
+    preset : {"mertools"} or None, default=None
+        ``"mertools"`` takes the place of ``layers`` and ``layer_pooling`` by those
+        of the MERTools baselines: the sum of the last four hidden states.
+    revision : str or None, default=None
+        Branch, tag or commit of a hub model.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` is
+        ``skmer.get_config()["device"]``, by default a GPU if there is one.
+    dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
+        Number format the model runs in; ``"auto"`` is
+        ``skmer.get_config()["dtype"]``, by default float16 on a GPU and float32
+        elsewhere. Features are float32.
+    cache_layers : {"asked", "all"}, default="asked"
+        The cache holds all layers that were computed, one record a text whatever
+        ``layers`` and ``layer_pooling`` are. ``"asked"`` stops the model at the
+        highest layer asked for; a later call that asks for a higher one computes
+        the text again. ``"all"`` runs to the end once: for searches over layers.
+    trust_remote_code : bool, default=False
+        Run Python files that come with the model.
     n_jobs : int or None, default=None
-        Worker processes. None is one unless a joblib context says otherwise.
+        Worker processes, each with a model of its own. None is one unless a joblib
+        context says otherwise.
     batch_size : int or "auto", default="auto"
-        Clips that one task encodes and that are stored together.
+        Clips that one task encodes and that are stored together. A GPU gets texts
+        of like length at once, up to 16,384 tokens, fewer where memory runs out; a
+        CPU gets one at a time, which is faster there.
     cache : "default", path or None, default="default"
         Folder of the feature cache; None caches nothing.
     on_error : {"raise", "nan"}, default="raise"
@@ -43,12 +107,24 @@ class TextEncoder(ClipEncoder):
 
     Notes
     -----
-    A clip without words (None, NaN, or nothing but white space) gives a row of NaN.
+    A clip without words (None, NaN, nothing but white space, nothing that the
+    model's tokenizer knows as a token) gives a row of NaN, where MERTools has zeros.
+
+    A model is loaded at the first use and shared by all encoders of the process; an
+    encoder pickles as its parameters alone. Weights are read from safetensors, or
+    from a pickle with ``weights_only=True`` and a notice. The cache knows a hub
+    model by its commit and a folder by the digest of its files.
 
     References
     ----------
     K. Weinberger, A. Dasgupta, J. Langford, A. Smola and J. Attenberg (2009).
     Feature hashing for large scale multitask learning. ICML.
+
+    J. Devlin, M.-W. Chang, K. Lee and K. Toutanova (2019). BERT: pre-training of
+    deep bidirectional transformers for language understanding. NAACL.
+
+    Z. Lian et al. (2024). MERBench: a unified evaluation benchmark for multimodal
+    emotion recognition. arXiv:2401.03429.
 
     Examples
     --------
@@ -56,14 +132,23 @@ class TextEncoder(ClipEncoder):
     >>> features = TextEncoder(cache=None).fit_transform(["so happy!", None])
     >>> features.shape, features.dtype
     ((2, 1024), dtype('float32'))
+
+    >>> encoder = TextEncoder("hfl/chinese-roberta-wwm-ext-large", preset="mertools")
+    >>> features = encoder.fit_transform(clips)  # doctest: +SKIP
     """
 
     _column = "text"
-    _auto_batch_size = 256
+    _built_in = "hashing"
     _parameter_constraints: dict = {
-        "model": [StrOptions({"hashing"})],
+        "model": [str, PathLike],
         "n_features": [Interval(Integral, 2, 2**24, closed="left")],
-        **ClipEncoder._parameter_constraints,
+        "layers": LAYERS,
+        "layer_pooling": LAYER_POOLING,
+        "pooling": POOLING,
+        "max_length": [Interval(Integral, 1, None, closed="left")],
+        "preset": [StrOptions({"mertools"}), None],
+        "cache_layers": CACHE_LAYERS,
+        **PretrainedEncoder._parameter_constraints,
     }
 
     def __init__(
@@ -71,6 +156,16 @@ class TextEncoder(ClipEncoder):
         model="hashing",
         *,
         n_features=1024,
+        layers="last",
+        layer_pooling="mean",
+        pooling="mean",
+        max_length=512,
+        preset=None,
+        revision=None,
+        device="auto",
+        dtype="auto",
+        cache_layers="asked",
+        trust_remote_code=False,
         n_jobs=None,
         batch_size="auto",
         cache="default",
@@ -79,6 +174,16 @@ class TextEncoder(ClipEncoder):
     ):
         self.model = model
         self.n_features = n_features
+        self.layers = layers
+        self.layer_pooling = layer_pooling
+        self.pooling = pooling
+        self.max_length = max_length
+        self.preset = preset
+        self.revision = revision
+        self.device = device
+        self.dtype = dtype
+        self.cache_layers = cache_layers
+        self.trust_remote_code = trust_remote_code
         super().__init__(
             n_jobs=n_jobs,
             batch_size=batch_size,
@@ -95,12 +200,113 @@ class TextEncoder(ClipEncoder):
                 f"counts words, the other characters. Got {self.n_features} instead."
             )
 
+    def _text_config(self):
+        config = self._config()
+        parts = ("num_hidden_layers", "hidden_size", "vocab_size")
+        if config.is_encoder_decoder or not all(hasattr(config, p) for p in parts):
+            raise ValueError(
+                f"{self.model} is a model of type {config.model_type!r}. TextEncoder "
+                "takes encoders like BERT and decoders like Qwen and Llama."
+            )
+        return config
+
+    def _states(self):
+        """Return the states asked for and how they are put together."""
+        n_layers = self._text_config().num_hidden_layers
+        if self.preset == "mertools":
+            if n_layers < 4:
+                raise ValueError(
+                    f"preset='mertools' sums the last four layers; {self.model} has "
+                    f"{n_layers}."
+                )
+            return list(range(n_layers - 3, n_layers + 1)), "sum"
+        states = resolve_layers(self.layers, n_layers)
+        # Transformers gives the last one normalised or not, but in either place.
+        return [n_layers if s == "last" else s for s in states], self.layer_pooling
+
     def _feature_names(self):
-        return [str(i) for i in range(self.n_features)]
+        if self._is_built_in:
+            return [str(i) for i in range(self.n_features)]
+        if self.pooling is None:
+            return ["tokens"]
+        width = self._text_config().hidden_size
+        return layered_names(width, *self._states(), self.pooling)
+
+    def _sequence_columns(self):
+        sequences = self.pooling is None and not self._is_built_in
+        return ["values"] if sequences else None
+
+    def _key_params(self):
+        if self._is_built_in:
+            return {"model": self.model, "n_features": self.n_features}
+        key = self._model_key()
+        key["pooling"] = self.pooling
+        key["max_length"] = int(self.max_length)
+        if self.pooling is None:
+            # Sequences of all layers would be too large to keep.
+            key["layers"], key["layer_pooling"] = self._states()
+        return key
+
+    @property
+    def _reduce(self):
+        return None if self._is_built_in else self._rows
+
+    def _rows(self, arrays):
+        return combine(arrays, *self._states(), n_pooled(self.pooling))
+
+    def _is_enough(self, arrays):
+        if self._is_built_in or self.pooling is None:
+            return True
+        return holds(arrays, self._states()[0])
+
+    def _clips_per_task(self):
+        if self.batch_size != "auto":
+            return self.batch_size
+        if self._is_built_in or not self._on_cpu():
+            return _GPU_TEXTS
+        return _CPU_TEXTS
 
     def _encode(self, cells):
         # Half of a surrogate pair has no bytes to hash.
         cells = [cell.encode("utf-8", "replace").decode("utf-8") for cell in cells]
+        if self._is_built_in:
+            return self._hash(cells)
+        states, together = self._states()
+        n_layers = self._text_config().num_hidden_layers
+        cached = "asked" if self.pooling is None else self.cache_layers
+        depth = depth_needed(states, n_layers, cached)
+        found = text_states(
+            cells,
+            self._processor("AutoTokenizer"),
+            self._backbone(n_layers=self._blocks_to_load(depth, n_layers)),
+            n_states=1 + (n_layers if depth is None else depth),
+            max_length=self.max_length,
+            pooling=self.pooling,
+        )
+        return [
+            self._record(cell, values, states, together)
+            for cell, values in zip(cells, found, strict=True)
+        ]
+
+    def _blocks_to_load(self, depth, n_layers):
+        # Models of the BERT kind, which alone know types of tokens, end in a block.
+        # Others normalise the last state, so that one more block is needed to see
+        # what the one asked for gave.
+        if depth is None or hasattr(self._text_config(), "type_vocab_size"):
+            return depth
+        return None if depth + 1 == n_layers else depth + 1
+
+    def _record(self, cell, values, states, together):
+        if values is None:
+            return Record("missing")
+        if not np.isfinite(values).all():
+            return MediaError(cell, "encode", infinite_values())
+        if self.pooling is None:
+            arrays = {"states": values.transpose(1, 0, 2)}
+            return Record("ok", {"values": combine(arrays, states, together, 1)})
+        return Record("ok", {"states": values})
+
+    def _hash(self, cells):
         halves = [
             vectorizer.transform(cells).toarray()
             for vectorizer in _vectorizers(self.n_features // 2)

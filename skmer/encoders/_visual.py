@@ -3,49 +3,124 @@
 from numbers import Integral, Real
 from os import PathLike
 
+import numpy as np
+
 from skmer.cache import Record
-from skmer.clips import ClipEncoder
 from skmer.encoders._hog import hog, hog_length
+from skmer.encoders._image_preprocessing import ImagePreprocessing
+from skmer.encoders._image_states import ImageModel, describe_images
+from skmer.encoders._layers import (
+    CACHE_LAYERS,
+    LAYER_POOLING,
+    LAYERS,
+    combine,
+    depth_needed,
+    holds,
+    layered_names,
+    n_pooled,
+    resolve_layers,
+)
 from skmer.encoders._pooling import POOLING, pool, pooled_names
+from skmer.encoders._pretrained import PretrainedEncoder, infinite_values
 from skmer.exceptions import MediaError
 from skmer.media import face_crops, get_face_detector, read_frames
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions
 
 _REGIONS = ("face", "frame")
+# What stands for every picture: more than any clip of an hour has.
+_EVERY = 500_000
+_GPU_CLIPS = 16
+_GPU_IMAGES = 128
+_CPU_IMAGES = 8
+# Parameters of "hog" that decide what it gives.
+_HOG_KEY = (
+    "model",
+    "regions",
+    "n_frames",
+    "pooling",
+    "image_size",
+    "face_detector",
+    "face_margin",
+    "max_seconds",
+)
 
 
-class VisualEncoder(ClipEncoder):
+class VisualEncoder(PretrainedEncoder):
     """Encode the pictures of clips, the face and the whole frame apart.
 
     Parameters
     ----------
-    model : {"hog"}, default="hog"
+    model : "hog", str or path, default="hog"
         ``"hog"``: histograms of oriented gradients (Dalal and Triggs, 2005),
         nothing to download and nothing learned.
+
+        Anything else is an image model of transformers: a folder made by
+        ``save_pretrained``, or the id of a model on the hub, such as
+        ``"openai/clip-vit-large-patch14"``. CLIP, SigLIP, DINOv2 (also with
+        registers) and ViT are supported. What the hub's local cache holds is used
+        without asking the network.
     regions : sequence of {"face", "frame"}, default=("face", "frame")
         What is described: the aligned crop of the face that is followed through
         the clip, the whole frame, or both from one decoding. Each is a stream of
         its own, ``face__...`` and ``frame__...``.
-    n_frames : int, default=8
-        Frames taken from a clip, evenly spaced in time.
+    n_frames : int or None, default=8
+        Frames taken from a clip, evenly spaced in time. None takes every frame,
+        all of which are in memory at once.
     pooling : {"mean", "mean_std"}, int or None, default="mean"
         How frames become one vector: mean, mean and standard deviation, means over
         that many equal parts of the clip, or, for None, not at all (sequences).
     image_size : int, default=64
-        Side of the square that crops and frames are resized to, pixels; a multiple
-        of 8, at least 16.
+        For ``"hog"``: side of the square that crops and frames are resized to,
+        pixels; a multiple of 8, at least 16. Models come with a size of their own.
     face_detector : str, path or FaceDetector, default="haar"
         ``"haar"`` (OpenCV, always there), ``"yunet"`` (also finds small and turned
         faces; its model comes from the hub), ``"dlib"``, or the path of a YuNet
         model file (``.onnx``); see :func:`skmer.media.get_face_detector`.
     face_margin : float, default=0.2
         How much wider than the detected face the crop is, as a share of its side.
+    layers : "embedding", int, "last", "all" or sequence of int and "last", \
+default="embedding"
+        Of models. ``"embedding"`` is the model's own vector of an image: that of
+        CLIP projected into the space it shares with text, the pooled output of
+        SigLIP, the class token of the last hidden state of DINOv2 and ViT.
+
+        Otherwise transformer blocks counted from 1, which is the index into
+        transformers' ``hidden_states``, averaged over the patches of an image
+        without class token and registers; 0 is the input of the first block, -1 the
+        last block, ``"all"`` all blocks from 1 on. Layer i is the raw output of
+        block i, ``"last"`` is ``last_hidden_state``, which SigLIP, DINOv2 and ViT
+        normalise.
+    layer_pooling : {"mean", "sum", "concat"}, default="mean"
+        How several layers become one vector.
+    preset : {"mertools"} or None, default=None
+        ``"mertools"`` takes the place of ``regions``, ``n_frames`` and ``layers`` by
+        those of the MERTools baselines: faces, of every frame, embeddings.
+    revision : str or None, default=None
+        Branch, tag or commit of a hub model.
+    device : str, default="auto"
+        Of models: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` is
+        ``skmer.get_config()["device"]``, by default a GPU if there is one.
+    dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
+        Number format a model runs in; ``"auto"`` is
+        ``skmer.get_config()["dtype"]``, by default float16 on a GPU and float32
+        elsewhere. Features are float32.
+    cache_layers : {"asked", "all"}, default="asked"
+        Unless embeddings are asked for, the cache holds all layers that were
+        computed, one record a clip whatever ``layers`` and ``layer_pooling`` are.
+        ``"asked"`` stops the model at the highest layer asked for; a later call
+        that asks for a higher one computes the clip again. ``"all"`` runs to the
+        end once: for searches over layers.
+    trust_remote_code : bool, default=False
+        Run Python files that come with the model.
     max_seconds : float, default=600.0
         A longer clip is an error.
     n_jobs : int or None, default=None
-        Worker processes. None is one unless a joblib context says otherwise.
+        Worker processes, each with a model of its own. None is one unless a joblib
+        context says otherwise.
     batch_size : int or "auto", default="auto"
-        Clips that one task encodes and that are stored together.
+        Clips that one task encodes and that are stored together. A model gets 128
+        of their pictures at once on a GPU, fewer where memory runs out, and 8 on a
+        CPU.
     cache : "default", path or None, default="default"
         Folder of the feature cache; None caches nothing.
     on_error : {"raise", "nan"}, default="raise"
@@ -65,10 +140,34 @@ class VisualEncoder(ClipEncoder):
     gives NaN in the columns of ``face``. Frames without a face are left out of the
     face's mean.
 
+    Pictures are prepared as the model's image processor of transformers (its Pillow
+    kind) would, resized to the same bytes. Crops of
+    faces are made in the size that the processor resizes to.
+
+    A model is loaded at the first use and shared by all encoders of the process; an
+    encoder pickles as its parameters alone. Weights are read from safetensors, or
+    from a pickle with ``weights_only=True`` and a notice. The cache knows a hub
+    model by its commit and a folder by the digest of its files.
+
     References
     ----------
     N. Dalal and B. Triggs (2005). Histograms of oriented gradients for human
     detection. CVPR.
+
+    A. Radford et al. (2021). Learning transferable visual models from natural
+    language supervision. ICML.
+
+    X. Zhai, B. Mustafa, A. Kolesnikov and L. Beyer (2023). Sigmoid loss for language
+    image pre-training. ICCV.
+
+    M. Oquab et al. (2024). DINOv2: learning robust visual features without
+    supervision. TMLR.
+
+    A. Dosovitskiy et al. (2021). An image is worth 16x16 words: transformers for
+    image recognition at scale. ICLR.
+
+    Z. Lian et al. (2024). MERBench: a unified evaluation benchmark for multimodal
+    emotion recognition. arXiv:2401.03429.
 
     Examples
     --------
@@ -76,20 +175,28 @@ class VisualEncoder(ClipEncoder):
     >>> encoder = VisualEncoder(regions=["face"])
     >>> len(encoder.get_feature_names_out())
     1764
+
+    >>> encoder = VisualEncoder("openai/clip-vit-large-patch14", n_frames=16)
+    >>> features = encoder.fit_transform(clips)  # doctest: +SKIP
     """
 
     _column = "video"
+    _built_in = "hog"
     _cache_version = 1
     _parameter_constraints: dict = {
-        "model": [StrOptions({"hog"})],
+        "model": [str, PathLike],
         "regions": ["array-like"],
-        "n_frames": [Interval(Integral, 1, None, closed="left")],
+        "n_frames": [Interval(Integral, 1, None, closed="left"), None],
         "pooling": POOLING,
         "image_size": [Interval(Integral, 16, 1024, closed="both")],
         "face_detector": [str, PathLike, HasMethods("detect")],
         "face_margin": [Interval(Real, 0, 2, closed="both")],
+        "layers": [*LAYERS, StrOptions({"embedding"})],
+        "layer_pooling": LAYER_POOLING,
+        "preset": [StrOptions({"mertools"}), None],
+        "cache_layers": CACHE_LAYERS,
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
-        **ClipEncoder._parameter_constraints,
+        **PretrainedEncoder._parameter_constraints,
     }
 
     def __init__(
@@ -102,6 +209,14 @@ class VisualEncoder(ClipEncoder):
         image_size=64,
         face_detector="haar",
         face_margin=0.2,
+        layers="embedding",
+        layer_pooling="mean",
+        preset=None,
+        revision=None,
+        device="auto",
+        dtype="auto",
+        cache_layers="asked",
+        trust_remote_code=False,
         max_seconds=600.0,
         n_jobs=None,
         batch_size="auto",
@@ -116,6 +231,14 @@ class VisualEncoder(ClipEncoder):
         self.image_size = image_size
         self.face_detector = face_detector
         self.face_margin = face_margin
+        self.layers = layers
+        self.layer_pooling = layer_pooling
+        self.preset = preset
+        self.revision = revision
+        self.device = device
+        self.dtype = dtype
+        self.cache_layers = cache_layers
+        self.trust_remote_code = trust_remote_code
         self.max_seconds = max_seconds
         super().__init__(
             n_jobs=n_jobs,
@@ -143,55 +266,204 @@ class VisualEncoder(ClipEncoder):
                 f"8. Got {self.image_size} instead."
             )
 
+    @property
+    def _is_mertools(self):
+        return self.preset == "mertools" and not self._is_built_in
+
+    @property
+    def _streams(self):
+        return ["face"] if self._is_mertools else list(self.regions)
+
+    @property
+    def _embeds(self):
+        """Whether a record holds vectors ready to use, and not layers of them."""
+        layers = self.layers
+        asked = isinstance(layers, str) and layers == "embedding"
+        return self._is_built_in or self._is_mertools or asked
+
+    def _image_model(self):
+        return ImageModel(self.model, self._config())
+
+    def _states(self):
+        return resolve_layers(self.layers, self._image_model().n_layers)
+
     def _feature_names(self):
-        values = [str(i) for i in range(hog_length(self.image_size))]
-        return [
-            f"{region}__{name}"
-            for region in self.regions
-            for name in pooled_names(values, self.pooling)
-        ]
+        if self.pooling is None:
+            names = ["frames"]
+        elif not self._embeds:
+            width = self._image_model().width
+            names = layered_names(
+                width, self._states(), self.layer_pooling, self.pooling
+            )
+        else:
+            if self._is_built_in:
+                width = hog_length(self.image_size)
+            else:
+                width = self._image_model().embedding_width
+            names = pooled_names([str(i) for i in range(width)], self.pooling)
+        return [f"{region}__{name}" for region in self._streams for name in names]
 
     def _sequence_columns(self):
-        return list(self.regions) if self.pooling is None else None
+        return self._streams if self.pooling is None else None
 
     def _key_params(self):
-        params = super()._key_params()
-        params["regions"] = list(self.regions)
-        params["face_detector"] = get_face_detector(self.face_detector).identity
-        return params
+        if self._is_built_in:
+            key = {name: getattr(self, name) for name in _HOG_KEY}
+        else:
+            key = self._model_key()
+            for name in ("pooling", "face_margin", "max_seconds"):
+                key[name] = getattr(self, name)
+            key["n_frames"] = None if self._is_mertools else self.n_frames
+            key["layers"] = "embedding" if self._embeds else "states"
+            if self.pooling is None and not self._embeds:
+                # Sequences of all layers would be too large to keep.
+                key["layers"] = self._states()
+                key["layer_pooling"] = self.layer_pooling
+        key["regions"] = self._streams
+        key["face_detector"] = get_face_detector(self.face_detector).identity
+        return key
 
     def _parts(self):
-        width = len(self._feature_names()) // len(self.regions)
+        width = len(self._feature_names()) // len(self._streams)
         return {
             region: slice(i * width, (i + 1) * width)
-            for i, region in enumerate(self.regions)
+            for i, region in enumerate(self._streams)
         }
 
-    def _encode(self, cells):
-        return [self._encode_one(path) for path in cells]
+    @property
+    def _reduce(self):
+        return None if self._embeds else self._rows
 
-    def _encode_one(self, path):
+    def _rows(self, arrays):
+        n_clips = len(next(iter(arrays.values())))
+        parts = self._parts()
+        n_features = max(part.stop for part in parts.values())
+        rows = np.full((n_clips, n_features), np.nan, dtype=np.float32)
+        for region, part in parts.items():
+            if region in arrays:
+                rows[:, part] = combine(
+                    _layers_of(arrays, region),
+                    self._states(),
+                    self.layer_pooling,
+                    n_pooled(self.pooling),
+                )
+        return rows
+
+    def _is_enough(self, arrays):
+        if self._embeds or self.pooling is None:
+            return True
+        return all(
+            holds(_layers_of(arrays, region), self._states())
+            for region in self._streams
+            if region in arrays
+        )
+
+    def _clips_per_task(self):
+        if self.batch_size != "auto":
+            return self.batch_size
+        if self._is_built_in or self._on_cpu():
+            return self._auto_batch_size
+        return _GPU_CLIPS
+
+    def _encode(self, cells):
+        if self._is_built_in:
+            return [self._encode_by_hog(path) for path in cells]
+        preprocessing = ImagePreprocessing.of(self._processor("AutoImageProcessor"))
+        backbone, depth = self._load()
+        results, owners, pictures = [None] * len(cells), [], []
+        for i, path in enumerate(cells):
+            try:
+                regions = self._read(path, preprocessing.side)
+                shrunk = {
+                    region: preprocessing.shrink(images, backbone.device)
+                    for region, images in regions.items()
+                }
+            except (MediaError, MemoryError, TimeoutError) as error:
+                results[i] = error
+                continue
+            results[i] = Record("ok") if shrunk else Record("missing")
+            owners += [(i, region) for region in shrunk]
+            pictures += shrunk.values()
+        if pictures:
+            found = describe_images(
+                self._image_model(),
+                backbone,
+                preprocessing,
+                pictures,
+                embedding=self._embeds,
+                size=_CPU_IMAGES if backbone.device == "cpu" else _GPU_IMAGES,
+            )
+            for (i, region), values in zip(owners, found, strict=True):
+                if not np.isfinite(values).all():
+                    results[i] = MediaError(cells[i], "encode", infinite_values())
+                elif isinstance(results[i], Record):
+                    results[i].arrays |= self._arrays(region, values, depth)
+        return results
+
+    def _load(self):
+        """Return the model, and how many of its blocks it has if not all."""
+        model, depth = self._image_model(), None
+        if not self._embeds:
+            cached = "asked" if self.pooling is None else self.cache_layers
+            depth = depth_needed(self._states(), model.n_layers, cached)
+        return self._backbone(**model.loading(depth, embedding=self._embeds)), depth
+
+    def _arrays(self, region, values, depth):
+        """Return what a record holds of the frames of a region."""
+        if self._embeds:
+            return {region: pool(values, self.pooling)}
+        n_frames, n_states, width = values.shape
+        # The last state of a model that was cut off is not the model's own.
+        arrays = {"states": values[:, :-1], "last": values[:, -1]}
+        if self.pooling is None:
+            frames = combine(arrays, self._states(), self.layer_pooling, 1)
+            return {region: frames}
+        pooled = pool(values.reshape(n_frames, -1), self.pooling)
+        pooled = pooled.reshape(-1, n_states, width).transpose(1, 0, 2)
+        pooled = np.ascontiguousarray(pooled).reshape(n_states, -1)
+        arrays = {region: pooled[:-1]}
+        if depth is None:
+            arrays[f"{region}_last"] = pooled[-1]
+        return arrays
+
+    def _encode_by_hog(self, path):
         try:
-            frames = read_frames(path, self.n_frames, max_seconds=self.max_seconds)
-            if frames is None:
-                return Record("missing")
-            arrays = {}
-            for region in self.regions:
-                images = self._images(frames, region)
-                if images is not None:
-                    features = hog(images, self.image_size)
-                    arrays[region] = pool(features, self.pooling)
+            regions = self._read(path, self.image_size)
+            arrays = {
+                region: pool(hog(images, self.image_size), self.pooling)
+                for region, images in regions.items()
+            }
         except (MediaError, MemoryError, TimeoutError) as error:
             return error
         return Record("ok", arrays) if arrays else Record("missing")
 
-    def _images(self, frames, region):
-        if region == "frame":
-            return frames.images
-        track = face_crops(
-            frames,
-            detector=self.face_detector,
-            size=self.image_size,
-            margin=self.face_margin,
+    def _read(self, path, face_size):
+        """Return the pictures of each region that the clip shows."""
+        n_frames = None if self._is_mertools else self.n_frames
+        frames = read_frames(
+            path, _EVERY if n_frames is None else n_frames, max_seconds=self.max_seconds
         )
-        return None if track is None else track.images
+        if frames is None:
+            return {}
+        regions = {}
+        for region in self._streams:
+            if region == "frame":
+                regions[region] = frames.images
+                continue
+            track = face_crops(
+                frames,
+                detector=self.face_detector,
+                size=face_size,
+                margin=self.face_margin,
+            )
+            if track is not None:
+                regions[region] = track.images
+        return regions
+
+
+def _layers_of(arrays, region):
+    """Return a region's arrays under the names that layers have."""
+    layers = {"states": arrays[region]}
+    if f"{region}_last" in arrays:
+        layers["last"] = arrays[f"{region}_last"]
+    return layers

@@ -294,3 +294,53 @@ def test_a_frame_gives_the_column_of_the_encoder(files):
     assert (ByteHistogramEncoder().transform(X) == _expected(files)).all()
     with pytest.raises(ValueError, match="reads the column 'video'.*text, audio"):
         ByteHistogramEncoder().transform(X[["text", "audio"]])
+
+
+class LayeredEncoder(ByteHistogramEncoder):
+    """Histograms of 1, 2, ... bins are its layers; records hold all up to one."""
+
+    def __init__(self, layer=1, *, log=None, cache="default"):
+        super().__init__(log=log, cache=cache)
+        self.layer = layer
+
+    def _key_params(self):
+        return {}
+
+    def _feature_names(self):
+        return [f"layer{self.layer}_{i}" for i in range(3)]
+
+    def _encode_one(self, path):
+        record = super()._encode_one(path)
+        if record.status == "ok":
+            record.arrays = {
+                "layers": np.outer(np.arange(self.layer + 1), record.arrays["values"])
+            }
+        return record
+
+    def _is_enough(self, arrays):
+        return arrays["layers"].shape[1] > self.layer
+
+    def _reduce(self, arrays):
+        return arrays["layers"][:, self.layer, :3]
+
+
+def test_records_of_layers_serve_all_that_they_hold(files, log, tmp_path):
+    empty = _write(tmp_path / "none.bin", b"empty")
+    paths = [*files[:4], empty, files[0]]
+    expected = np.vstack([_expected(files[:4])[:, :3], [[np.nan] * 3]])
+    expected = expected[[0, 1, 2, 3, 4, 0]]
+
+    def n_encoded(layer, some=paths):
+        before = len(_encoded(log))
+        rows = LayeredEncoder(layer, log=log).transform(some)
+        np.testing.assert_array_equal(rows, layer * expected[: len(some)])
+        return len(_encoded(log)) - before
+
+    assert n_encoded(2) == 5
+    assert n_encoded(2) == n_encoded(1) == 0
+    # Fuller records take the place of those of two clips; the others stay.
+    assert n_encoded(3, paths[:2]) == 2
+    assert n_encoded(2) == 0
+    assert n_encoded(3) == 2
+    assert n_encoded(1) == n_encoded(3) == 0
+    assert LayeredEncoder()._store().info()["entries"] == 5

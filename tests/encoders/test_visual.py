@@ -142,7 +142,7 @@ def test_golden_values(tmp_path):
         ({"regions": ["face", "face"]}, "once"),
         ({"image_size": 60}, "multiple of 8"),
         ({"image_size": 8}, "image_size"),
-        ({"model": "clip"}, "model"),
+        ({"model": 3}, "model"),
         ({"n_frames": 0}, "n_frames"),
     ],
 )

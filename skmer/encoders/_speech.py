@@ -1,0 +1,384 @@
+"""SpeechEncoder: hidden states of pretrained speech models."""
+
+from numbers import Real
+from os import PathLike
+
+import numpy as np
+from sklearn.base import clone
+
+from skmer._config import get_config
+from skmer.cache import Record
+from skmer.clips import ClipEncoder
+from skmer.encoders._backbones import (
+    DTYPES,
+    model_identity,
+    resolve_device,
+    resolve_dtype,
+)
+from skmer.encoders._layers import (
+    CACHE_LAYERS,
+    LAYER_POOLING,
+    LAYERS,
+    combine,
+    depth_needed,
+    holds,
+    layered_names,
+    n_pooled,
+    resolve_layers,
+)
+from skmer.encoders._pooling import POOLING
+from skmer.encoders._speech_model import SpeechModel, TimePooler
+from skmer.exceptions import MediaError
+from skmer.media import read_audio
+from skmer.utils._sklearn import Interval, StrOptions
+
+_MERTOOLS_SECONDS = 10.0
+_GPU_BATCH = 16
+
+
+class SpeechEncoder(ClipEncoder):
+    """Encode the sound of clips by hidden states of a pretrained speech model.
+
+    HuBERT, WavLM, wav2vec 2.0, data2vec-audio and the encoder of Whisper, loaded
+    through transformers from a folder or the hub. Frames are pooled over time, layer
+    by layer; the layers that are asked for are then put together.
+
+    Parameters
+    ----------
+    model : str or path
+        Folder made by ``save_pretrained``, or id of a model on the hub such as
+        ``"microsoft/wavlm-large"``. What the hub's local cache holds is used
+        without asking the network.
+    layers : int, "last", "all" or sequence of int and "last", default="last"
+        Transformer blocks counted from 1, which is the index into transformers'
+        ``hidden_states``; 0 is the input of the first block, -1 the last block, and
+        ``"all"`` all blocks from 1 on. Layer i is the raw output of block i.
+        ``"last"`` is ``last_hidden_state``: the output of the last block, normalised
+        where the model does that (Whisper, and models with
+        ``do_stable_layer_norm`` such as the large HuBERT and WavLM).
+    layer_pooling : {"mean", "sum", "concat"}, default="mean"
+        How several layers become one vector.
+    pooling : {"mean", "mean_std"}, int or None, default="mean"
+        Average over time, mean and standard deviation, averages over that many
+        equal parts of the clip, or, for None, sequences of frames.
+    preset : {"mertools"} or None, default=None
+        ``"mertools"`` follows the features of the MERTools baselines and takes the
+        place of ``layers``, ``layer_pooling`` and ``window_seconds``: the sum of
+        the last three blocks but one and the last hidden state (21, 22, 23 and
+        ``"last"`` of 24 blocks); sound above 10 s in windows of 10 s of which the
+        last is filled up with zeros that enter the mean.
+    revision : str or None, default=None
+        Branch, tag or commit of a hub model.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` is
+        ``skmer.get_config()["device"]``, by default a GPU if there is one.
+    dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
+        Number format the model runs in; ``"auto"`` is
+        ``skmer.get_config()["dtype"]``, by default float16 on a GPU and float32
+        elsewhere. Pooling is in float64 and the features are float32.
+    window_seconds : float, default=30.0
+        Longer sound goes through the model in windows of equal length, none longer
+        than this (nor, for Whisper, than its own window). All frames are pooled
+        together.
+    cache_layers : {"asked", "all"}, default="asked"
+        The cache holds all layers that were computed, one record a clip whatever
+        ``layers`` and ``layer_pooling`` are. ``"asked"`` stops the model at the
+        highest layer asked for; a later call that asks for a higher one computes
+        the clip again. ``"all"`` runs to the end once: for searches over layers.
+    max_seconds : float, default=600.0
+        A clip whose sound lasts longer is an error.
+    trust_remote_code : bool, default=False
+        Run Python files that come with the model.
+    attn_implementation : str or None, default=None
+        As for ``from_pretrained``; None leaves it to transformers.
+    n_jobs : int or None, default=None
+        Worker processes, each with a model of its own. None is one unless a joblib
+        context says otherwise.
+    batch_size : int or "auto", default="auto"
+        Clips that one task encodes, and windows that go through the model at once.
+        ``"auto"`` is 16 on a GPU; on a CPU four clips a task and one window at a
+        time, which is faster there.
+    cache : "default", path or None, default="default"
+        Folder of the feature cache; None caches nothing.
+    on_error : {"raise", "nan"}, default="raise"
+        What becomes of a clip that cannot be read: an error naming it, or a row of
+        NaN and one warning. With ``"nan"``, X without any sound is a warning too.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    See Also
+    --------
+    AcousticEncoder : Functionals of the sound, without a model.
+
+    Notes
+    -----
+    Padding never enters a pooled value, except with the preset. Models that
+    normalise their convolutions over groups (the base models of HuBERT, WavLM and
+    wav2vec 2.0) and data2vec would let padding into real frames: they run sounds
+    of unequal length one by one. Whisper models run on their fixed window; only the
+    frames of the sound itself are pooled. Sound shorter than one frame is filled up
+    to one with zeros, and a clip without sound gives a row of NaN.
+
+    A model is loaded at the first use and shared by all encoders of the process; an
+    encoder pickles as its parameters alone. Weights are read from safetensors, or
+    from a pickle with ``weights_only=True`` and a notice. The cache knows a hub
+    model by its commit and a folder by the digest of its files.
+
+    Raw outputs of blocks of the large models have a few channels of large values:
+    standardise features before a classifier.
+
+    References
+    ----------
+    W.-N. Hsu et al. (2021). HuBERT: self-supervised speech representation learning
+    by masked prediction of hidden units. IEEE/ACM TASLP 29.
+
+    S. Chen et al. (2022). WavLM: large-scale self-supervised pre-training for full
+    stack speech processing. IEEE JSTSP 16(6).
+
+    A. Baevski et al. (2020). wav2vec 2.0: a framework for self-supervised learning
+    of speech representations. NeurIPS.
+
+    A. Baevski et al. (2022). data2vec: a general framework for self-supervised
+    learning in speech, vision and language. ICML.
+
+    A. Radford et al. (2023). Robust speech recognition via large-scale weak
+    supervision. ICML.
+
+    Z. Lian et al. (2024). MERBench: a unified evaluation benchmark for multimodal
+    emotion recognition. arXiv:2401.03429.
+
+    Examples
+    --------
+    >>> from skmer.encoders import SpeechEncoder
+    >>> encoder = SpeechEncoder(
+    ...     "TencentGameMate/chinese-hubert-large", layers=range(16, 22)
+    ... )
+    >>> features = encoder.fit_transform(clips)  # doctest: +SKIP
+    """
+
+    _column = "audio"
+    _cache_version = 1
+    _parameter_constraints: dict = {
+        "model": [str, PathLike],
+        "layers": LAYERS,
+        "layer_pooling": LAYER_POOLING,
+        "pooling": POOLING,
+        "preset": [StrOptions({"mertools"}), None],
+        "revision": [str, None],
+        "device": [str],
+        "dtype": [StrOptions({"auto", *DTYPES})],
+        "window_seconds": [Interval(Real, 1, None, closed="left")],
+        "cache_layers": CACHE_LAYERS,
+        "max_seconds": [Interval(Real, 0, None, closed="neither")],
+        "trust_remote_code": ["boolean"],
+        "attn_implementation": [str, None],
+        **ClipEncoder._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        model,
+        *,
+        layers="last",
+        layer_pooling="mean",
+        pooling="mean",
+        preset=None,
+        revision=None,
+        device="auto",
+        dtype="auto",
+        window_seconds=30.0,
+        cache_layers="asked",
+        max_seconds=600.0,
+        trust_remote_code=False,
+        attn_implementation=None,
+        n_jobs=None,
+        batch_size="auto",
+        cache="default",
+        on_error="raise",
+        verbose=False,
+    ):
+        self.model = model
+        self.layers = layers
+        self.layer_pooling = layer_pooling
+        self.pooling = pooling
+        self.preset = preset
+        self.revision = revision
+        self.device = device
+        self.dtype = dtype
+        self.window_seconds = window_seconds
+        self.cache_layers = cache_layers
+        self.max_seconds = max_seconds
+        self.trust_remote_code = trust_remote_code
+        self.attn_implementation = attn_implementation
+        super().__init__(
+            n_jobs=n_jobs,
+            batch_size=batch_size,
+            cache=cache,
+            on_error=on_error,
+            verbose=verbose,
+        )
+
+    def _speech_model(self):
+        mertools = self.preset == "mertools"
+        return SpeechModel(
+            self.model,
+            self.revision,
+            self.trust_remote_code,
+            _MERTOOLS_SECONDS if mertools else self.window_seconds,
+            mertools,
+        )
+
+    def _states(self, n_layers):
+        """Return the states asked for and how they are put together."""
+        if self.preset == "mertools":
+            if n_layers < 4:
+                raise ValueError(
+                    f"preset='mertools' sums the last four layers; {self.model} has "
+                    f"{n_layers}."
+                )
+            return [n_layers - 3, n_layers - 2, n_layers - 1, "last"], "sum"
+        return resolve_layers(self.layers, n_layers), self.layer_pooling
+
+    def _feature_names(self):
+        if self.pooling is None:
+            return ["frames"]
+        speech = self._speech_model()
+        states, together = self._states(speech.n_layers)
+        return layered_names(speech.width, states, together, self.pooling)
+
+    def _sequence_columns(self):
+        return ["values"] if self.pooling is None else None
+
+    def _key_params(self):
+        dtype = get_config()["dtype"] if self.dtype == "auto" else self.dtype
+        mertools = self.preset == "mertools"
+        key = {
+            "model": model_identity(
+                self.model, self.revision, trust_remote_code=self.trust_remote_code
+            ),
+            "pooling": self.pooling,
+            "preset": self.preset,
+            "dtype": dtype,
+            "window_seconds": None if mertools else float(self.window_seconds),
+            "max_seconds": float(self.max_seconds),
+            "trust_remote_code": self.trust_remote_code,
+            "attn_implementation": self.attn_implementation,
+        }
+        if self.pooling is None:
+            # Sequences of all layers would be too large to keep.
+            key["layers"], key["layer_pooling"] = self._states(
+                self._speech_model().n_layers
+            )
+        return key
+
+    def _reduce(self, arrays):
+        states, together = self._states(self._speech_model().n_layers)
+        return combine(arrays, states, together, n_pooled(self.pooling))
+
+    def _is_enough(self, arrays):
+        if self.pooling is None:
+            return True
+        return holds(arrays, self._states(self._speech_model().n_layers)[0])
+
+    def _for_workers(self):
+        config = get_config()
+        pinned = {
+            name: config[name]
+            for name in ("device", "dtype")
+            if getattr(self, name) == "auto" and config[name] != "auto"
+        }
+        return clone(self).set_params(**pinned) if pinned else self
+
+    def _clips_per_task(self):
+        if self.batch_size != "auto":
+            return self.batch_size
+        return self._auto_batch_size if self._on_cpu() else _GPU_BATCH
+
+    def _on_cpu(self):
+        return resolve_device(self.device) == "cpu"
+
+    def _encode(self, cells):
+        speech = self._speech_model()
+        rate = speech.extractor().sampling_rate
+        results, windows = [None] * len(cells), []
+        for i, path in enumerate(cells):
+            try:
+                sound = read_audio(path, rate=rate, max_seconds=self.max_seconds)
+            except (MediaError, MemoryError, TimeoutError) as error:
+                results[i] = error
+                continue
+            if sound is None or len(sound) == 0:
+                results[i] = Record("missing")
+            else:
+                windows += speech.windows(i, sound)
+        if windows:
+            for i, found in self._run(speech, windows).items():
+                results[i] = self._record(cells[i], found)
+        return results
+
+    def _run(self, speech, windows):
+        """Return what is found in the windows of each clip."""
+        states, together = self._states(speech.n_layers)
+        cached = "asked" if self.pooling is None else self.cache_layers
+        depth = depth_needed(states, speech.n_layers, cached)
+        device = resolve_device(self.device)
+        backbone = speech.backbone(
+            depth,
+            device=device,
+            dtype=resolve_dtype(self.dtype, device),
+            attn_implementation=self.attn_implementation,
+        )
+        totals = {}
+        for window in windows:
+            totals[window.clip] = totals.get(window.clip, 0) + window.n_frames
+        found = {
+            clip: _Sequence(states, together)
+            if self.pooling is None
+            else TimePooler(self.pooling, total)
+            for clip, total in totals.items()
+        }
+        size = self.batch_size
+        if size == "auto":
+            size = 1 if self._on_cpu() else _GPU_BATCH
+        for batch in speech.batches(windows, size):
+            outputs = speech.run(backbone, batch)
+            for window, output in zip(batch, outputs, strict=True):
+                # The last of a model that was cut off is not the model's last.
+                output = output if depth is None else output[:-1]
+                found[window.clip].add(window.start_frame, output)
+        return {clip: (pooler.finish(), depth) for clip, pooler in found.items()}
+
+    def _record(self, path, found):
+        values, depth = found
+        if not np.isfinite(values).all():
+            return MediaError(
+                path,
+                "encode",
+                "the model gives infinite values. In float16 large values overflow: "
+                "set dtype='bfloat16' or 'float32'",
+            )
+        if self.pooling is None:
+            return Record("ok", {"values": values})
+        if depth is None:
+            return Record("ok", {"states": values[:-1], "last": values[-1]})
+        return Record("ok", {"states": values})
+
+
+class _Sequence:
+    """Frames of one clip, their layers put together as its windows come."""
+
+    def __init__(self, states, layer_pooling):
+        self.states = states
+        self.layer_pooling = layer_pooling
+        self.pieces = {}
+
+    def add(self, start, output):
+        """Take in the frames of a window from its first one on."""
+        taken = [output[-1 if s == "last" else s].float() for s in self.states]
+        arrays = {"states": np.stack([t.cpu().numpy() for t in taken], axis=1)}
+        order = range(len(taken))
+        self.pieces[start] = combine(arrays, order, self.layer_pooling, 1)
+
+    def finish(self):
+        """Return the sequence, (n_frames, n_features)."""
+        return np.concatenate([self.pieces[start] for start in sorted(self.pieces)])
