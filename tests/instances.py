@@ -1,6 +1,8 @@
 """The one list of estimators that the common checks run on."""
 
+from tiny_image_models import image_model
 from tiny_models import speech_model
+from tiny_text_models import text_model
 
 from skmer.clips import ClipTable
 from skmer.encoders import (
@@ -32,8 +34,10 @@ CLIP_ENCODERS = [
     SpeechEncoder(speech_model("wavlm-large"), layers=[1, 3], layer_pooling="concat"),
     SpeechEncoder(speech_model("data2vec"), layers=2, pooling=None),
     TextEncoder(n_features=64),
+    TextEncoder(text_model("qwen2"), layers=[2, 3], pooling="mean_std"),
     VisualEncoder(n_frames=3),
     VisualEncoder(n_frames=3, regions=["frame"], pooling=None),
+    VisualEncoder(image_model("dinov2"), regions=["frame"], n_frames=2, layers=[1, 3]),
 ]
 
 # Public estimators that are neither, each with where it is tested.

@@ -19,7 +19,6 @@ from skmer.encoders._backbones import load_backbone, load_processor, unload_back
 from skmer.encoders._forward import in_parts
 from skmer.encoders._pooling import pool
 from skmer.encoders._text_states import _room, text_states
-from skmer.utils.estimator_checks import check_clip_encoder
 
 LONG = "It went on and on, and no one knew why. " * 12
 
@@ -137,11 +136,6 @@ def test_windows_heed_the_positions_of_the_model():
         assert np.isfinite(features).all()
     with pytest.raises(ValueError, match="max_length=2"):
         TextEncoder(text_model("bert"), max_length=2).transform(["so"])
-
-
-def test_common_checks_of_a_model():
-    encoder = TextEncoder(text_model("qwen2"), layers=[2, 3], pooling="mean_std")
-    check_clip_encoder(encoder, TEXTS)
 
 
 def test_grid_over_layers_runs_the_model_once_per_text(tmp_path, monkeypatch):

@@ -19,7 +19,6 @@ from skmer.encoders._image_preprocessing import ImagePreprocessing
 from skmer.encoders._image_states import ImageModel, describe_images
 from skmer.encoders._pooling import pool
 from skmer.media import face_crops, read_frames, write_clip
-from skmer.utils.estimator_checks import check_clip_encoder
 
 
 @cache
@@ -171,14 +170,6 @@ def test_without_a_face_the_frame_remains(layers, tmp_path, small_clips):
         assert np.isnan(features[0, :width]).all()
         assert np.isfinite(features[0, width:]).all()
         assert np.isfinite(features[1]).all() and np.isnan(features[2]).all()
-
-
-@pytest.mark.parametrize("layers", ["embedding", [1, 3]])
-def test_common_checks_of_a_model(layers, small_clips):
-    encoder = VisualEncoder(
-        image_model("clip"), regions=["frame"], layers=layers, n_frames=2
-    )
-    check_clip_encoder(encoder, small_clips.paths[:4])
 
 
 def test_grid_over_layers_runs_the_model_once_per_clip(small_clips):
