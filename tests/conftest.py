@@ -27,7 +27,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("SKMER_DATA_HOME", str(folder / "data"))
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _fresh_workers():
     """Let no worker live on: loky takes one that imports torch later for leaking."""
     yield

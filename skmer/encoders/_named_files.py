@@ -39,10 +39,7 @@ class NamedFileEncoder(ClipEncoder):
     files), ``pattern`` and ``column``.
     """
 
-    _remedy = (
-        "Check root, pattern and column, leave this encoder out, or go on with rows "
-        "of NaN by on_error='nan'."
-    )
+    _remedy = "Check root, pattern and column"
     _parameter_constraints: dict = {
         "root": [str, PathLike],
         "pattern": [str],
