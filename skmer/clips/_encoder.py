@@ -139,8 +139,8 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         results : list of (ndarray, Record, Exception or None)
             One a clip: its features, a record of named arrays, why it could not be
             read (a :class:`~skmer.exceptions.MediaError`), or None where it has no
-            such modality. ``_parts`` and
-            ``_sequence_columns`` say where the named arrays of a record go.
+            such modality. ``_parts`` and ``_sequence_columns`` say where the named
+            arrays of a record go.
         """
 
     @abstractmethod

@@ -50,6 +50,33 @@ def resolve_layers(layers, n_layers):
     return states
 
 
+def last_four(model, n_layers):
+    """Return the states that MERTools sums, the very last as the model gives it.
+
+    Parameters
+    ----------
+    model : str or path
+        The model, for the message.
+    n_layers : int
+        Blocks that it has.
+
+    Returns
+    -------
+    states : list of (int or "last")
+        As :func:`resolve_layers` returns them.
+
+    Raises
+    ------
+    ValueError
+        If the model has fewer than four blocks.
+    """
+    if n_layers < 4:
+        raise ValueError(
+            f"preset='mertools' sums the last four layers; {model} has {n_layers}."
+        )
+    return [n_layers - 3, n_layers - 2, n_layers - 1, "last"]
+
+
 def _state(layer, n_layers):
     if isinstance(layer, str) and layer == "last":
         return "last"

@@ -17,13 +17,14 @@ from skmer.utils._sklearn import StrOptions
 
 
 class PretrainedEncoder(ClipEncoder):
-    """Encoder whose parameter ``model`` is something built in, or a model to load.
+    """Encoder whose parameter ``model`` is a model to load, or something built in.
 
-    A child names what is built in (``_built_in``) and has the parameters ``model``,
-    ``revision``, ``device``, ``dtype`` and ``trust_remote_code``.
+    A child names what is built in, if anything (``_built_in``), and has the
+    parameters ``model``, ``revision``, ``device``, ``dtype`` and
+    ``trust_remote_code``.
     """
 
-    _built_in = ""
+    _built_in = None
     _parameter_constraints: dict = {
         "revision": [str, None],
         "device": [str],
@@ -59,14 +60,8 @@ class PretrainedEncoder(ClipEncoder):
 
     def _model_key(self):
         """Return what of the model decides its output."""
-        source = dict(self._source)
-        identity = model_identity(
-            source["model"],
-            source["revision"],
-            trust_remote_code=source["trust_remote_code"],
-        )
         return {
-            "model": identity,
+            "model": model_identity(**self._source),
             "dtype": get_config()["dtype"] if self.dtype == "auto" else self.dtype,
             "trust_remote_code": self.trust_remote_code,
         }

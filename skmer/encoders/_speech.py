@@ -4,17 +4,9 @@ from numbers import Real
 from os import PathLike
 
 import numpy as np
-from sklearn.base import clone
 
-from skmer._config import get_config
 from skmer.cache import Record
-from skmer.clips import ClipEncoder
-from skmer.encoders._backbones import (
-    DTYPES,
-    model_identity,
-    resolve_device,
-    resolve_dtype,
-)
+from skmer.encoders._backbones import resolve_device, resolve_dtype
 from skmer.encoders._layers import (
     CACHE_LAYERS,
     LAYER_POOLING,
@@ -22,11 +14,13 @@ from skmer.encoders._layers import (
     combine,
     depth_needed,
     holds,
+    last_four,
     layered_names,
     n_pooled,
     resolve_layers,
 )
 from skmer.encoders._pooling import POOLING
+from skmer.encoders._pretrained import PretrainedEncoder, infinite_values
 from skmer.encoders._speech_model import SpeechModel, TimePooler
 from skmer.exceptions import MediaError
 from skmer.media import read_audio
@@ -36,7 +30,7 @@ _MERTOOLS_SECONDS = 10.0
 _GPU_BATCH = 16
 
 
-class SpeechEncoder(ClipEncoder):
+class SpeechEncoder(PretrainedEncoder):
     """Encode the sound of clips by hidden states of a pretrained speech model.
 
     HuBERT, WavLM, wav2vec 2.0, data2vec-audio and the encoder of Whisper, loaded
@@ -164,15 +158,11 @@ class SpeechEncoder(ClipEncoder):
         "layer_pooling": LAYER_POOLING,
         "pooling": POOLING,
         "preset": [StrOptions({"mertools"}), None],
-        "revision": [str, None],
-        "device": [str],
-        "dtype": [StrOptions({"auto", *DTYPES})],
         "window_seconds": [Interval(Real, 1, None, closed="left")],
         "cache_layers": CACHE_LAYERS,
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
-        "trust_remote_code": ["boolean"],
         "attn_implementation": [str, None],
-        **ClipEncoder._parameter_constraints,
+        **PretrainedEncoder._parameter_constraints,
     }
 
     def __init__(
@@ -231,12 +221,7 @@ class SpeechEncoder(ClipEncoder):
     def _states(self, n_layers):
         """Return the states asked for and how they are put together."""
         if self.preset == "mertools":
-            if n_layers < 4:
-                raise ValueError(
-                    f"preset='mertools' sums the last four layers; {self.model} has "
-                    f"{n_layers}."
-                )
-            return [n_layers - 3, n_layers - 2, n_layers - 1, "last"], "sum"
+            return last_four(self.model, n_layers), "sum"
         return resolve_layers(self.layers, n_layers), self.layer_pooling
 
     def _feature_names(self):
@@ -250,18 +235,13 @@ class SpeechEncoder(ClipEncoder):
         return ["values"] if self.pooling is None else None
 
     def _key_params(self):
-        dtype = get_config()["dtype"] if self.dtype == "auto" else self.dtype
         mertools = self.preset == "mertools"
         key = {
-            "model": model_identity(
-                self.model, self.revision, trust_remote_code=self.trust_remote_code
-            ),
+            **self._model_key(),
             "pooling": self.pooling,
             "preset": self.preset,
-            "dtype": dtype,
             "window_seconds": None if mertools else float(self.window_seconds),
             "max_seconds": float(self.max_seconds),
-            "trust_remote_code": self.trust_remote_code,
             "attn_implementation": self.attn_implementation,
         }
         if self.pooling is None:
@@ -280,22 +260,10 @@ class SpeechEncoder(ClipEncoder):
             return True
         return holds(arrays, self._states(self._speech_model().n_layers)[0])
 
-    def _for_workers(self):
-        config = get_config()
-        pinned = {
-            name: config[name]
-            for name in ("device", "dtype")
-            if getattr(self, name) == "auto" and config[name] != "auto"
-        }
-        return clone(self).set_params(**pinned) if pinned else self
-
     def _clips_per_task(self):
         if self.batch_size != "auto":
             return self.batch_size
         return self._auto_batch_size if self._on_cpu() else _GPU_BATCH
-
-    def _on_cpu(self):
-        return resolve_device(self.device) == "cpu"
 
     def _encode(self, cells):
         speech = self._speech_model()
@@ -351,12 +319,7 @@ class SpeechEncoder(ClipEncoder):
     def _record(self, path, found):
         values, depth = found
         if not np.isfinite(values).all():
-            return MediaError(
-                path,
-                "encode",
-                "the model gives infinite values. In float16 large values overflow: "
-                "set dtype='bfloat16' or 'float32'",
-            )
+            return MediaError(path, "encode", infinite_values())
         if self.pooling is None:
             return Record("ok", {"values": values})
         if depth is None:

@@ -15,6 +15,7 @@ from skmer.encoders._layers import (
     combine,
     depth_needed,
     holds,
+    last_four,
     layered_names,
     n_pooled,
     resolve_layers,
@@ -214,15 +215,12 @@ class TextEncoder(PretrainedEncoder):
         """Return the states asked for and how they are put together."""
         n_layers = self._text_config().num_hidden_layers
         if self.preset == "mertools":
-            if n_layers < 4:
-                raise ValueError(
-                    f"preset='mertools' sums the last four layers; {self.model} has "
-                    f"{n_layers}."
-                )
-            return list(range(n_layers - 3, n_layers + 1)), "sum"
-        states = resolve_layers(self.layers, n_layers)
+            states, together = last_four(self.model, n_layers), "sum"
+        else:
+            states = resolve_layers(self.layers, n_layers)
+            together = self.layer_pooling
         # Transformers gives the last one normalised or not, but in either place.
-        return [n_layers if s == "last" else s for s in states], self.layer_pooling
+        return [n_layers if s == "last" else s for s in states], together
 
     def _feature_names(self):
         if self._is_built_in:
@@ -267,7 +265,7 @@ class TextEncoder(PretrainedEncoder):
         return _CPU_TEXTS
 
     def _encode(self, cells):
-        # Half of a surrogate pair has no bytes to hash.
+        # Half of a surrogate pair has no bytes, for hashes and tokenizers alike.
         cells = [cell.encode("utf-8", "replace").decode("utf-8") for cell in cells]
         if self._is_built_in:
             return self._hash(cells)

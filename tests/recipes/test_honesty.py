@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import Pipeline
-from joblib.externals.loky import get_reusable_executor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
@@ -124,16 +123,6 @@ def test_clips_that_come_twice_keep_their_rows(model, small_clips, labels):
     pd.testing.assert_frame_equal(frame.iloc[:half], frame.iloc[half:])
 
 
-@pytest.fixture
-def fresh_workers():
-    # A worker that encoded first and imports torch later grows so much that loky
-    # takes it for a leak and warns, in a thread that an error would end.
-    get_reusable_executor().shutdown(wait=True)
-    yield
-    get_reusable_executor().shutdown(wait=True)
-
-
-@pytest.mark.usefixtures("fresh_workers")
 def test_a_grid_over_encoders_and_net_on_paths_in_processes(model, small_clips, labels):
     grid = {
         "encode__text__n_features": [16, 32],
