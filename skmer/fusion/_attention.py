@@ -83,6 +83,11 @@ class AttentionFusionClassifier(FusionClassifier):
     device : str, default="auto"
         Where to compute. ``"auto"`` asks :func:`skmer.get_config`, which by
         default takes a GPU if there is one.
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="float32"
+        Format of the module's products; weights and losses stay float32. The
+        16-bit ones pay on a GPU with wide layers and large batches, and cost time on
+        most CPUs. ``"auto"`` asks :func:`skmer.get_config`, which by default takes
+        bfloat16 on a GPU.
     random_state : int, RandomState or None, default=None
         Seed of initial weights, order, dropout and split. None takes a fresh one
         from the operating system. Global generators are never touched.
@@ -103,6 +108,8 @@ class AttentionFusionClassifier(FusionClassifier):
         The trained module.
     device_ : torch.device
         Where it lives.
+    dtype_ : torch.dtype
+        Format of its products.
     history_ : skorch.history.History
         One entry per epoch: ``train_loss`` and, with ``train_split``,
         ``valid_loss`` and ``valid_f1_weighted``.
@@ -193,6 +200,7 @@ class AttentionFusionClassifier(FusionClassifier):
         verbose=0,
         n_threads=1,
         device="auto",
+        dtype="float32",
         random_state=None,
         **params,
     ):
@@ -219,6 +227,7 @@ class AttentionFusionClassifier(FusionClassifier):
             verbose=verbose,
             n_threads=n_threads,
             device=device,
+            dtype=dtype,
             random_state=random_state,
             **params,
         )

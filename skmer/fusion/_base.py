@@ -19,6 +19,7 @@ from torch import nn
 
 from skmer._streams import NAMELESS, resolve_streams
 from skmer.fusion._data import StreamDataset
+from skmer.fusion._precision import DTYPES, resolve_dtype
 from skmer.fusion._predict import StreamPredictor
 from skmer.fusion._split import inner_split
 from skmer.modules import RandomSource
@@ -97,6 +98,11 @@ class FusionClassifier(
     device : str, default="auto"
         Where to compute. ``"auto"`` asks :func:`skmer.get_config`, which by
         default takes a GPU if there is one.
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="float32"
+        Format of the module's products; weights and losses stay float32. The
+        16-bit ones pay on a GPU with wide layers and large batches, and cost time on
+        most CPUs. ``"auto"`` asks :func:`skmer.get_config`, which by default takes
+        bfloat16 on a GPU.
     random_state : int, RandomState or None, default=None
         Seed of initial weights, order, dropout and split. None takes a fresh one
         from the operating system. Global generators are never touched.
@@ -117,6 +123,8 @@ class FusionClassifier(
         The trained module.
     device_ : torch.device
         Where it lives.
+    dtype_ : torch.dtype
+        Format of its products.
     history_ : skorch.history.History
         One entry per epoch: ``train_loss`` and, with ``train_split``,
         ``valid_loss`` and ``valid_f1_weighted``.
@@ -168,6 +176,7 @@ class FusionClassifier(
         "verbose": ["verbose"],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, torch.device],
+        "dtype": [StrOptions({"auto", *DTYPES})],
         "random_state": ["random_state"],
     }
 
@@ -197,6 +206,7 @@ class FusionClassifier(
         verbose=0,
         n_threads=1,
         device="auto",
+        dtype="float32",
         random_state=None,
         **params,
     ):
@@ -222,6 +232,7 @@ class FusionClassifier(
         self.verbose = verbose
         self.n_threads = n_threads
         self.device = device
+        self.dtype = dtype
         self.random_state = random_state
         vars(self).update(params)
 
@@ -334,6 +345,8 @@ class FusionClassifier(
             # One order whatever the order of the columns: the same net comes out.
             self.streams_ = dict(sorted(groups.items()))
             self.device_ = self._resolve_device()
+            self.dtype_ = resolve_dtype(self.dtype, self.device_)
+            self._scaler_state = None
         data = self._stream_data(table if rows.all() else table[rows])
         weight, codes = weight[rows], codes[rows]
         clips = None if clips is None else clips[rows]

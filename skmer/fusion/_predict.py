@@ -157,13 +157,13 @@ class StreamPredictor(StreamNet):
             module.load_state_dict(state)
             with self._threads(), torch.no_grad():
                 logits = [
-                    _logits(module(batch.streams(), batch.mask))
+                    _logits(self._run(module, batch))
                     for batch, _ in self.get_iterator(dataset)
                 ]
             yield self._probabilities(torch.cat(logits), dataset)
 
     def _encode(self, batch):
-        return self.module_.encode(batch.streams(), batch.mask)
+        return self._run(self.module_.encode, batch)
 
     def modality_weights(self, X, *, normalize=False):
         """Return the weight that the module gives to each stream.
@@ -193,14 +193,10 @@ class StreamPredictor(StreamNet):
                 f"{type(self.module_).__name__} has no stream weights: give it a "
                 "method weights(streams, mask), or use saliency(X)."
             )
-        weights = self._map(lambda b: self.module_.weights(b.streams(), b.mask), X)
-        if normalize:
-            weights = np.abs(weights)
-            total = weights.sum(axis=1, keepdims=True)
-            weights = weights / np.where(total > 0, total, 1)
-        return self._per_stream(weights, X)
+        weights = self._map(lambda b: self._run(self.module_.weights, b), X)
+        return self._per_stream(_shares(weights) if normalize else weights, X)
 
-    def saliency(self, X):
+    def saliency(self, X, *, normalize=False):
         """Return how much each stream counts for the predicted class.
 
         The gradient of the predicted class's logit times the input, its absolute
@@ -210,6 +206,10 @@ class StreamPredictor(StreamNet):
         ----------
         X : DataFrame or array-like of shape (n_clips, n_features)
             Features.
+        normalize : bool, default=False
+            Return each stream's share of the clip's sum: logits of nets that are
+            surer are larger, and so are their gradients. 0 for a clip without
+            streams.
 
         Returns
         -------
@@ -228,9 +228,17 @@ class StreamPredictor(StreamNet):
             parts = (gradient * values).detach().abs().split(batch.sizes, dim=1)
             return torch.stack([part.sum(dim=1) for part in parts], dim=1)
 
-        return self._per_stream(self._map(of_batch, X), X)
+        saliency = self._map(of_batch, X)
+        return self._per_stream(_shares(saliency) if normalize else saliency, X)
 
     def _per_stream(self, values, X):
         if not isinstance(X, pd.DataFrame):
             return values
         return pd.DataFrame(values, index=X.index, columns=list(self.streams_))
+
+
+def _shares(values):
+    """Divide absolute values by their sum in each row; rows of zeros stay so."""
+    values = np.abs(values)
+    total = values.sum(axis=1, keepdims=True)
+    return values / np.where(total > 0, total, 1)

@@ -16,6 +16,7 @@ from torch import nn
 
 from skmer._config import get_config
 from skmer.fusion._data import Batches, StreamData, StreamDataset
+from skmer.fusion._precision import as_float32, autocast, gradient_scaler
 from skmer.modules import bernoulli
 
 # Held while a network that draws from torch's global generator is trained.
@@ -49,6 +50,7 @@ class StreamNet(NeuralNetClassifier):
     _optimizers = ["optimizer"]
     initialized_ = False
     history_ = None
+    _scaler = None
     virtual_params_ = {}
     # Parameters of skorch that have one value here.
     classes = None
@@ -242,11 +244,17 @@ class StreamNet(NeuralNetClassifier):
         """Train for up to ``max_epochs``; return the number of the best epoch."""
         facts = {"dataset_train": train, "dataset_valid": valid}
         best = {"score": -np.inf, "epoch": None, "weights": None}
+        self._scaler = gradient_scaler(self.dtype_, self.device_, self._scaler_state)
         try:
             self._epochs_until_done(train, valid, facts, best)
         except KeyboardInterrupt:
             # What callbacks raise to stop early, and users at the keyboard.
             pass
+        finally:
+            # A scaler holds to a device; its state goes anywhere.
+            if self._scaler is not None:
+                self._scaler_state = self._scaler.state_dict()
+            self._scaler = None
         if best["weights"] is not None:
             self.module_.load_state_dict(best["weights"])
         return best["epoch"]
@@ -354,6 +362,9 @@ class StreamNet(NeuralNetClassifier):
             step = self.train_step_single(batch)
             if not first:
                 first.update(step)
+            if self._scaler is not None:
+                for name in self._optimizers:
+                    self._scaler.unscale_(getattr(self, name + "_"))
             parameters = self.module_.parameters()
             if self.gradient_clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, self.gradient_clip_norm)
@@ -371,6 +382,16 @@ class StreamNet(NeuralNetClassifier):
         self._step_optimizer(closure)
         return first
 
+    def _step_optimizer(self, step_fn):
+        if self._scaler is None:
+            super()._step_optimizer(step_fn)
+            return
+        # A scaled step may be left out, so it takes no closure.
+        step_fn()
+        for name in self._optimizers:
+            self._scaler.step(getattr(self, name + "_"))
+        self._scaler.update()
+
     def train_step_single(self, batch, **fit_params):
         """Compute the loss of a batch and its gradients."""
         X, y = batch
@@ -378,7 +399,7 @@ class StreamNet(NeuralNetClassifier):
             X = self._drop_streams(X)
         y_pred = self.infer(X)
         loss = self.get_loss(y_pred, y, X=X, training=True)
-        loss.backward()
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
         return {"loss": loss, "y_pred": y_pred}
 
     def validation_step(self, batch, listening=True, **fit_params):
@@ -400,7 +421,12 @@ class StreamNet(NeuralNetClassifier):
 
     def infer(self, x, **fit_params):
         """Run the module on the streams and the mask of a batch."""
-        return self.module_(x.streams(), x.mask)
+        return self._run(self.module_, x)
+
+    def _run(self, function, batch):
+        """Call the module, or a method of it, on a batch in the chosen precision."""
+        with autocast(self.dtype_, self.device_):
+            return as_float32(function(batch.streams(), batch.mask))
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the weighted mean loss of a batch.
