@@ -21,6 +21,7 @@ from skmer._streams import NAMELESS, resolve_streams
 from skmer.fusion._data import StreamDataset
 from skmer.fusion._precision import DTYPES, resolve_dtype
 from skmer.fusion._predict import StreamPredictor
+from skmer.fusion._sequences import CellTable
 from skmer.fusion._split import inner_split
 from skmer.modules import RandomSource
 from skmer.utils import split_labels
@@ -44,6 +45,9 @@ class FusionClassifier(
         constructor takes it, and has ``forward(streams, mask)``, which returns
         logits or a tuple that begins with them, ``encode(streams, mask)`` and
         perhaps ``weights(streams, mask)``; see :class:`skmer.modules.AttentionFusion`.
+        A module whose attribute ``takes_sequences`` is True gets streams of shape
+        (batch, n_steps, size), padded, and a list of masks (batch, n_steps), True for
+        real steps; see :class:`skmer.modules.CrossAttentionFusion`.
     streams : None, sequence of str or dict, default=None
         The streams to fuse. None reads them from the column names; a sequence
         selects some by name (``"video"`` takes ``video__face`` and ``video__frame``
@@ -137,6 +141,13 @@ class FusionClassifier(
 
     Notes
     -----
+    A stream of sequences is one object column, such as ``audio__frames``, with an
+    array of shape (n_steps, n_dims) or (n_samples,), a
+    :class:`skmer.cache.CachedArray` or None in each cell. Only modules that take
+    sequences may have them; columns of numbers beside them count as sequences of one
+    step. A step with a NaN is skipped. Cached arrays are kept in memory during a fit
+    or prediction up to 1 GiB together; what is beyond is read again for each batch.
+
     Rows without a label are ignored. A clip lacks a stream where any column of the
     stream is NaN; the stream is then masked for the clip. A clip that lacks all
     streams is not learnt from and is predicted from ``class_prior_``; its code in
@@ -347,7 +358,7 @@ class FusionClassifier(
             self.device_ = self._resolve_device()
             self.dtype_ = resolve_dtype(self.dtype, self.device_)
             self._scaler_state = None
-        data = self._stream_data(table if rows.all() else table[rows])
+        data = self._stream_data(table if rows.all() else table[rows], not resume)
         weight, codes = weight[rows], codes[rows]
         clips = None if clips is None else clips[rows]
         self._check_streams(data, table)
@@ -386,10 +397,13 @@ class FusionClassifier(
         if absent.any():
             names = [n for n, gone in zip(self.streams_, absent, strict=True) if gone]
             rest = [n for n in self.streams_ if n not in names]
+            width = len(self.streams_[names[0]])
+            lack = f"every one has a NaN in its {width} columns"
+            if isinstance(table, CellTable):
+                lack = "their cells hold None, no steps, or NaN in every step"
             raise ValueError(
                 f"Stream {names[0]!r} has no value in any of the {len(data)} training "
-                f"rows: every one has a NaN in its {len(self.streams_[names[0]])} "
-                f"columns. Leave it out (streams={rest}), fill it with "
+                f"rows: {lack}. Leave it out (streams={rest}), fill it with "
                 "skmer.preprocessing.ModalityImputer, or check that the step that "
                 "makes it can read the clips."
             )
@@ -397,6 +411,8 @@ class FusionClassifier(
     def _warn_of_holes(self, table):
         """Warn where X without stream names loses clips that lack a part."""
         if self.streams is not None or list(self.streams_) != [NAMELESS]:
+            return
+        if isinstance(table, CellTable):
             return
         missing = np.isnan(table)
         holes = int((missing.any(axis=1) & ~missing.all(axis=1)).sum())
@@ -467,8 +483,11 @@ class FusionClassifier(
         """Return the module's arguments that follow from X, y and parameters."""
         if not hasattr(self, "streams_"):
             return {}
+        sizes = {name: len(columns) for name, columns in self.streams_.items()}
+        if self._takes_sequences:
+            sizes = {name: size for name, (_, size) in self._stream_kinds.items()}
         params = {
-            "stream_sizes": {name: len(c) for name, c in self.streams_.items()},
+            "stream_sizes": sizes,
             "n_classes": len(self.classes_),
         }
         if "random_source" in inspect.signature(self.module).parameters:

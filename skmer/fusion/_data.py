@@ -49,6 +49,15 @@ class StreamData:
             ]
         return StreamData(parts[0], self.sizes, parts[1], parts[2])
 
+    def masked(self, mask):
+        """Return the same clips with other streams hidden."""
+        return StreamData(self.values, self.sizes, mask, self.weight)
+
+    def with_streams(self, streams):
+        """Return the same clips with other tensors for their streams."""
+        values = torch.cat(list(streams), dim=1)
+        return StreamData(values, self.sizes, self.mask, self.weight)
+
     def present(self):
         """Return the mask, with True for every stream where there is none."""
         if self.mask is not None:
@@ -97,11 +106,11 @@ def to_stream_data(X, streams, device):
 
 
 class StreamDataset(Dataset):
-    """A StreamData with the classes of its clips, as skorch's callbacks expect it.
+    """Clips with their classes, as skorch's callbacks expect them.
 
     Parameters
     ----------
-    X : StreamData
+    X : StreamData or SequenceData
         The clips.
     y : Tensor of shape (n_clips,), dtype int64, or None
         Positions of the clips' labels in ``classes_``.

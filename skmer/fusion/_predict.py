@@ -8,6 +8,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmer.fusion._data import StreamData, StreamDataset, to_stream_data
+from skmer.fusion._sequences import (
+    CellTable,
+    SequenceData,
+    sequence_columns,
+    to_sequence_data,
+)
 from skmer.fusion._skorch import StreamNet, _logits
 from skmer.utils import split_labels
 
@@ -19,6 +25,9 @@ class StreamPredictor(StreamNet):
     ``epoch_states_``, which fitting writes.
     """
 
+    # Of each stream, whether it holds sequences and how many numbers a step has.
+    _stream_kinds = {}
+
     @property
     def classes_(self):
         """Labels that the classifier knows."""
@@ -29,19 +38,53 @@ class StreamPredictor(StreamNet):
                 f"{type(self).__name__} has no classes_ before it is fitted."
             ) from None
 
+    @property
+    def _takes_sequences(self):
+        return getattr(self.module, "takes_sequences", False)
+
     def _validated(self, X, reset):
+        """Return X as a checked array, or as a table of cells if it has sequences."""
+        holding = sequence_columns(X)
+        if holding and not self._takes_sequences:
+            name = X.columns[holding[0]] if isinstance(X, pd.DataFrame) else holding[0]
+            raise ValueError(
+                f"{type(self).__name__} takes numbers, but column {name!r} of X holds "
+                "sequences. Let the encoder pool them over time (pooling='mean', "
+                "'mean_std' or a number of parts), or use "
+                "CrossAttentionFusionClassifier, which takes sequences."
+            )
+        kinds = {} if reset else self._stream_kinds
+        if holding or any(sequences for sequences, _ in kinds.values()):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            return CellTable.of(X)
         return validate_data(
             self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=reset
         )
 
-    def _stream_data(self, table):
-        return to_stream_data(table, self.streams_, self.device_)
+    def _stream_data(self, table, reset=False):
+        if not self._takes_sequences:
+            return to_stream_data(table, self.streams_, self.device_)
+        data, kinds = to_sequence_data(
+            table,
+            self.streams_,
+            self.device_,
+            limits=self._step_limits(),
+            kinds=None if reset else self._stream_kinds,
+            names=getattr(self, "feature_names_in_", None),
+        )
+        if reset:
+            self._stream_kinds = kinds
+        return data
+
+    def _step_limits(self):
+        """Return how many steps of each stream to use, where not all."""
+        return {}
 
     def get_dataset(self, X, y=None):
         """Return X as tensors on the device; what is that already stays as it is."""
         if isinstance(X, StreamDataset):
             return X
-        if isinstance(X, StreamData):
+        if isinstance(X, (StreamData, SequenceData)):
             return StreamDataset(X)
         return StreamDataset(self._stream_data(self._validated(X, reset=False)))
 
@@ -76,9 +119,8 @@ class StreamPredictor(StreamNet):
 
     def _probabilities(self, logits, dataset):
         proba = logits.detach().double().softmax(dim=1).cpu().numpy()
-        if dataset.X.mask is not None:
-            empty = ~dataset.X.mask.any(dim=1).cpu().numpy()
-            proba[empty] = self.class_prior_
+        empty = ~dataset.X.present().any(dim=1).cpu().numpy()
+        proba[empty] = self.class_prior_
         return proba
 
     def predict(self, X):
@@ -95,7 +137,7 @@ class StreamPredictor(StreamNet):
         """
         codes = self.predict_proba(X).argmax(axis=1)
         # Scoring callbacks hand in datasets, whose y is positions, not labels.
-        internal = isinstance(X, (StreamData, StreamDataset))
+        internal = isinstance(X, (StreamData, SequenceData, StreamDataset))
         return codes if internal else self.classes_[codes]
 
     def score(self, X, y, sample_weight=None):
@@ -200,7 +242,7 @@ class StreamPredictor(StreamNet):
         """Return how much each stream counts for the predicted class.
 
         The gradient of the predicted class's logit times the input, its absolute
-        values summed over the columns of each stream.
+        values summed over the columns, and the steps, of each stream.
 
         Parameters
         ----------
@@ -220,13 +262,16 @@ class StreamPredictor(StreamNet):
         check_is_fitted(self)
 
         def of_batch(batch):
-            values = batch.values.detach().clone().requires_grad_()
+            streams = [x.detach().clone().requires_grad_() for x in batch.streams()]
             with torch.enable_grad():
-                view = StreamData(values, batch.sizes, batch.mask)
+                view = batch.with_streams(streams)
                 top = _logits(self.infer(view)).max(dim=1).values
-                (gradient,) = torch.autograd.grad(top.sum(), values)
-            parts = (gradient * values).detach().abs().split(batch.sizes, dim=1)
-            return torch.stack([part.sum(dim=1) for part in parts], dim=1)
+                gradients = torch.autograd.grad(
+                    top.sum(), streams, allow_unused=True, materialize_grads=True
+                )
+            pairs = zip(gradients, streams, strict=True)
+            parts = [(g * x).detach().abs().flatten(1).sum(dim=1) for g, x in pairs]
+            return torch.stack(parts, dim=1)
 
         saliency = self._map(of_batch, X)
         return self._per_stream(_shares(saliency) if normalize else saliency, X)

@@ -22,7 +22,7 @@ from skmer.modules import bernoulli
 # Held while a network that draws from torch's global generator is trained.
 _GLOBAL_RANDOMNESS = threading.RLock()
 _PER_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-# Clips in a batch when nothing is learnt.
+# Clips in a batch when nothing is learnt and no sequence is to be padded.
 _PREDICT_BATCH = 1024
 
 
@@ -226,7 +226,8 @@ class StreamNet(NeuralNetClassifier):
     def get_iterator(self, dataset, training=False):
         """Return the batches of a dataset, in a new order each time it is trained."""
         if not training:
-            return Batches(dataset, _PREDICT_BATCH)
+            whole = isinstance(dataset.X, StreamData)
+            return Batches(dataset, _PREDICT_BATCH if whole else self.batch_size)
         return Batches(dataset, self.batch_size, lambda: self._epoch_order(dataset))
 
     def _epoch_order(self, dataset):
@@ -417,7 +418,7 @@ class StreamNet(NeuralNetClassifier):
         kept = bernoulli(present.shape, 1 - self.modality_dropout, generator)
         kept = present & (kept > 0)
         mask = torch.where(kept.any(dim=1, keepdim=True), kept, present)
-        return StreamData(X.values, X.sizes, mask, X.weight)
+        return X.masked(mask)
 
     def infer(self, x, **fit_params):
         """Run the module on the streams and the mask of a batch."""
@@ -437,7 +438,7 @@ class StreamNet(NeuralNetClassifier):
             What the module returned.
         y_true : Tensor of shape (batch,), dtype int64
             Positions of the labels in ``classes_``.
-        X : StreamData
+        X : StreamData or SequenceData
             The batch, with the weights of its clips.
         training : bool, default=False
             Whether gradients are wanted.
