@@ -53,10 +53,13 @@ class CellTable:
     ----------
     columns : list of ndarray of shape (n_clips,)
         Of object dtype where a column holds, or may hold, sequences.
+    rows : ndarray of shape (n_clips,) or None, default=None
+        Numbers of the rows in X, for messages; None counts them.
     """
 
-    def __init__(self, columns):
+    def __init__(self, columns, rows=None):
         self.columns = columns
+        self.rows = np.arange(len(columns[0])) if rows is None else rows
         self.shape = len(columns[0]), len(columns)
 
     @classmethod
@@ -70,7 +73,7 @@ class CellTable:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        return CellTable([column[rows] for column in self.columns])
+        return CellTable([column[rows] for column in self.columns], self.rows[rows])
 
 
 class SequenceData:
@@ -220,6 +223,7 @@ def to_sequence_data(table, streams, device, *, limits=None, kinds=None, names=N
         if _holds_sequences(table, positions, stream, known, names):
             cells, size, has = _checked(
                 table.columns[positions[0]],
+                table.rows,
                 _label(positions[0], names),
                 limits.get(stream),
                 None if known is None else known[1],
@@ -284,7 +288,7 @@ def _numbers(table, positions):
     return check_array(block, dtype=np.float32, ensure_all_finite="allow-nan")
 
 
-def _checked(column, label, limit, size, budget):
+def _checked(column, numbers, label, limit, size, budget):
     """Look at every cell of a column once.
 
     Returns
@@ -304,11 +308,12 @@ def _checked(column, label, limit, size, budget):
             if array is None:
                 cells[row] = None
                 continue
-            steps = _array(array, label, row, limit)
+            steps = _array(array, label, numbers[row], limit)
             size = steps.shape[1] if size is None else size
             if steps.shape[1] != size:
                 raise ValueError(
-                    f"{label} holds {steps.shape[1]} numbers a step in row {row}, "
+                    f"{label} holds {steps.shape[1]} numbers a step in row "
+                    f"{numbers[row]}, "
                     f"where {size} are expected, as in the other rows or those that "
                     "the net was trained on. Use features of one encoder."
                 )
@@ -351,3 +356,47 @@ def _array(array, label, row, limit):
             f"{label} contains infinity or a value too large for float32 in row {row}."
         )
     return steps
+
+
+def step_statistics(data, batch_size):
+    """Return mean and standard deviation of the steps of each stream.
+
+    Parameters
+    ----------
+    data : SequenceData
+        Training clips.
+    batch_size : int
+        Clips that are padded together.
+
+    Returns
+    -------
+    means, scales : list of Tensor of shape (size,), dtype float32
+        A constant has the scale 1.
+    """
+    device = data.there.device
+    sums = [
+        [torch.zeros(size, dtype=torch.float64, device=device) for _ in range(2)]
+        for size in data.sizes
+    ]
+    counts = [0] * len(sums)
+    for start in range(0, len(data), batch_size):
+        batch = data.take(slice(start, start + batch_size))
+        for i, (x, mask) in enumerate(zip(batch.streams(), batch.mask, strict=True)):
+            steps = x[mask].double()
+            n = len(steps)
+            if not n:
+                continue
+            mean, squares = sums[i]
+            shift = steps.mean(dim=0) - mean
+            share = n / (counts[i] + n)
+            # Merged as Chan et al. do, which stays accurate far from zero.
+            squares += (steps - steps.mean(dim=0)).square().sum(dim=0)
+            squares += shift.square() * counts[i] * share
+            mean += shift * share
+            counts[i] += n
+    means = [mean.float() for mean, _ in sums]
+    spreads = [
+        (squares / max(n, 1)).sqrt().float()
+        for (_, squares), n in zip(sums, counts, strict=True)
+    ]
+    return means, [torch.where(scale > 0, scale, 1.0) for scale in spreads]

@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import inspect
-import threading
 
 import numpy as np
 import torch
@@ -17,10 +16,9 @@ from torch import nn
 from skmer._config import get_config
 from skmer.fusion._data import Batches, StreamData, StreamDataset
 from skmer.fusion._precision import as_float32, autocast, gradient_scaler
-from skmer.modules import bernoulli
+from skmer.modules import StreamHeads, bernoulli
+from skmer.modules._seeded import seeded
 
-# Held while a network that draws from torch's global generator is trained.
-_GLOBAL_RANDOMNESS = threading.RLock()
 _PER_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Clips in a batch when nothing is learnt and no sequence is to be padded.
 _PREDICT_BATCH = 1024
@@ -50,6 +48,7 @@ class StreamNet(NeuralNetClassifier):
     _optimizers = ["optimizer"]
     initialized_ = False
     history_ = None
+    _mixing = None
     _scaler = None
     virtual_params_ = {}
     # Parameters of skorch that have one value here.
@@ -166,9 +165,26 @@ class StreamNet(NeuralNetClassifier):
     def _initialize_module(self, reason=None):
         with self._current_init_context("module"):
             self.initialize_module()
+            self._add_stream_heads()
             for name in self._modules:
                 getattr(self, name + "_").to(self.device_)
         return self
+
+    def _add_stream_heads(self):
+        """Make the stream heads part of the module: they are saved with it."""
+        if self.stream_heads is None:
+            return
+        if self._takes_sequences:
+            raise ValueError(
+                f"stream_heads={self.stream_heads!r} needs one row of features a clip, "
+                "and X holds sequences. Pool them, or pass stream_heads=None."
+            )
+        self.module_.stream_heads = StreamHeads(
+            {name: len(columns) for name, columns in self.streams_.items()},
+            len(self.classes_),
+            hidden_size=self.stream_heads,
+            random_source=self.random_source_,
+        )
 
     def _initialize_criterion(self, reason=None):
         with self._current_init_context("criterion"):
@@ -213,12 +229,10 @@ class StreamNet(NeuralNetClassifier):
         if self._own_randomness():
             yield
             return
-        devices = [self.device_] if self.device_.type == "cuda" else []
         draw = torch.randint(
             2**31, (1,), generator=self.random_source_.generator("cpu")
         )
-        with _GLOBAL_RANDOMNESS, torch.random.fork_rng(devices=devices):
-            torch.manual_seed(int(draw))
+        with seeded(int(draw), self.device_):
             yield
 
     # Loop
@@ -396,10 +410,12 @@ class StreamNet(NeuralNetClassifier):
     def train_step_single(self, batch, **fit_params):
         """Compute the loss of a batch and its gradients."""
         X, y = batch
+        if self._mixing is not None:
+            X = self._mixing(X, y)
         if self.modality_dropout > 0.0:
             X = self._drop_streams(X)
         y_pred = self.infer(X)
-        loss = self.get_loss(y_pred, y, X=X, training=True)
+        loss = self._whole_loss(y_pred, y, X, training=True)
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
         return {"loss": loss, "y_pred": y_pred}
 
@@ -408,7 +424,7 @@ class StreamNet(NeuralNetClassifier):
         X, y = batch
         with torch.no_grad():
             y_pred = self.infer(X)
-            loss = self.get_loss(y_pred, y, X=X, training=False)
+            loss = self._whole_loss(y_pred, y, X, training=False)
         return {"loss": loss, "y_pred": y_pred}
 
     def _drop_streams(self, X):
@@ -421,8 +437,37 @@ class StreamNet(NeuralNetClassifier):
         return X.masked(mask)
 
     def infer(self, x, **fit_params):
-        """Run the module on the streams and the mask of a batch."""
-        return self._run(self.module_, x)
+        """Run the module on the streams and the mask of a batch.
+
+        With ``stream_heads`` the result is a tuple of the joined logits and a dict:
+        ``"net"``, what the module returned, and ``"alone"``, the logits of the heads.
+        """
+        return self._infer_with(self.module_, x)
+
+    def _infer_with(self, module, batch):
+        output = self._run(module, batch)
+        heads = getattr(module, "stream_heads", None)
+        if not isinstance(heads, StreamHeads):
+            return output
+        alone = self._run(heads, batch)
+        joined = heads.join(_logits(output), alone, batch.mask)
+        return joined, {"net": output, "alone": alone}
+
+    def _whole_loss(self, y_pred, y_true, X, training):
+        """Return the loss of the module plus those of the stream heads."""
+        if self.stream_heads is None:
+            return self.get_loss(y_pred, y_true, X=X, training=training)
+        net, alone = y_pred[1]["net"], y_pred[1]["alone"]
+        loss = self.get_loss(net, y_true, X=X, training=training)
+        n_streams = alone.shape[1]
+        losses = self.criterion_(
+            alone.flatten(0, 1), y_true.repeat_interleave(n_streams)
+        ).view(-1, n_streams)
+        if X.mask is not None:
+            losses = losses * X.mask
+        if X.weight is not None:
+            losses = losses * X.weight.unsqueeze(1)
+        return loss + losses.sum(dim=1).mean()
 
     def _run(self, function, batch):
         """Call the module, or a method of it, on a batch in the chosen precision."""
