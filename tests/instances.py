@@ -13,7 +13,11 @@ from skmer.encoders import (
     TextEncoder,
     VisualEncoder,
 )
-from skmer.fusion import AttentionFusionClassifier, FusionClassifier
+from skmer.fusion import (
+    AttentionFusionClassifier,
+    CrossAttentionFusionClassifier,
+    FusionClassifier,
+)
 from skmer.modules import AttentionFusion
 from skmer.preprocessing import ModalityImputer
 
@@ -21,6 +25,7 @@ from skmer.preprocessing import ModalityImputer
 NUMERIC = [
     AttentionFusionClassifier(max_epochs=8, hidden_size=32),
     AttentionFusionClassifier(max_epochs=8, hidden_size=32, attention="per_stream"),
+    CrossAttentionFusionClassifier(max_epochs=8, hidden_size=32),
     FusionClassifier(AttentionFusion, max_epochs=8),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
@@ -57,5 +62,6 @@ _BATCHES = {
 }
 EXPECTED_FAILURES = {
     AttentionFusionClassifier: _BATCHES,
+    CrossAttentionFusionClassifier: _BATCHES,
     FusionClassifier: _BATCHES,
 }
