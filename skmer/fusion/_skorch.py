@@ -8,16 +8,14 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.metrics import f1_score
-from skorch import NeuralNet, NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer, PrintLog
-from threadpoolctl import threadpool_limits
-from torch import nn
-
 from skmer._config import get_config
 from skmer.fusion._data import Batches, StreamData, StreamDataset
 from skmer.fusion._precision import as_float32, autocast, gradient_scaler
-from skmer.modules import StreamHeads, bernoulli
+from skmer.modules import StreamHeads, bernoulli, limited_threads
 from skmer.modules._seeded import seeded
+from skorch import NeuralNet, NeuralNetClassifier
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch import nn
 
 _PER_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Clips in a batch when nothing is learnt and no sequence is to be padded.
@@ -218,10 +216,7 @@ class StreamNet(NeuralNetClassifier):
 
     def _threads(self):
         """Limit the threads of this thread's work on the CPU to ``n_threads``."""
-        if self.n_threads is None or self.device_.type != "cpu":
-            return contextlib.nullcontext()
-        # OpenMP's limit is the calling thread's own, unlike torch.set_num_threads.
-        return threadpool_limits(self.n_threads, user_api="openmp")
+        return limited_threads(self.n_threads, self.device_)
 
     @contextlib.contextmanager
     def _randomness(self):

@@ -1,6 +1,29 @@
 """Plain torch networks and what trains them."""
 
 from skmer.modules._attention import AttentionFusion
+from skmer.modules._losses import (
+    LearnedTemperature,
+    add_noise,
+    info_nce,
+    noise_schedule,
+    supervised_contrast,
+)
 from skmer.modules._random import Dropout, RandomSource, bernoulli, linear
+from skmer.modules._training import Training, limited_threads, shuffled_batches, train
 
-__all__ = ["AttentionFusion", "Dropout", "RandomSource", "bernoulli", "linear"]
+__all__ = [
+    "AttentionFusion",
+    "Dropout",
+    "LearnedTemperature",
+    "RandomSource",
+    "Training",
+    "add_noise",
+    "bernoulli",
+    "info_nce",
+    "limited_threads",
+    "linear",
+    "noise_schedule",
+    "shuffled_batches",
+    "supervised_contrast",
+    "train",
+]
