@@ -143,7 +143,9 @@ def _spellings(value):
     if isinstance(value, tuple):
         spelled.add(repr(value).replace("'", '"'))
     if isinstance(value, type):
-        public = value.__module__.replace(".modules.loss", "").replace(".adam", "")
+        public = value.__module__
+        for private in (".modules.loss", ".adamw", ".adam"):
+            public = public.replace(private, "")
         spelled |= {value.__name__, f"{public}.{value.__name__}"}
     return spelled
 
