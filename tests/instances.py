@@ -15,6 +15,7 @@ from skmer.encoders import (
 )
 from skmer.fusion import (
     AttentionFusionClassifier,
+    ContrastiveFusionClassifier,
     CrossAttentionFusionClassifier,
     FusionClassifier,
 )
@@ -25,6 +26,7 @@ from skmer.preprocessing import ModalityImputer
 NUMERIC = [
     AttentionFusionClassifier(max_epochs=8, hidden_size=32),
     AttentionFusionClassifier(max_epochs=8, hidden_size=32, attention="per_stream"),
+    ContrastiveFusionClassifier(max_epochs=8, hidden_size=32, pretrain_epochs=2),
     CrossAttentionFusionClassifier(max_epochs=8, hidden_size=32),
     FusionClassifier(AttentionFusion, max_epochs=8),
     ModalityImputer(),
@@ -62,6 +64,7 @@ _BATCHES = {
 }
 EXPECTED_FAILURES = {
     AttentionFusionClassifier: _BATCHES,
+    ContrastiveFusionClassifier: _BATCHES,
     CrossAttentionFusionClassifier: _BATCHES,
     FusionClassifier: _BATCHES,
 }

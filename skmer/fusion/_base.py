@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,6 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
 )
-from torch import nn
-
 from skmer._streams import NAMELESS, resolve_streams
 from skmer.fusion._data import StreamDataset
 from skmer.fusion._precision import DTYPES, resolve_dtype
@@ -26,6 +25,15 @@ from skmer.fusion._split import inner_split
 from skmer.modules import RandomSource
 from skmer.utils import split_labels
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions
+from torch import nn
+
+
+class _Source(NamedTuple):
+    """Where training clips come from: rows of X by number."""
+
+    table: object  # the validated X
+    used: np.ndarray  # rows of weight above zero, labelled or not
+    labelled: np.ndarray  # rows that the net is trained on or watched with
 
 
 class FusionClassifier(
@@ -308,21 +316,32 @@ class FusionClassifier(
         if resume:
             self.check_training_readiness()
         self._trimmed_for_prediction = False
-        data, codes, clips = self._training_data(X, y, sample_weight, classes, resume)
+        data, codes, clips, source = self._training_data(
+            X, y, sample_weight, classes, resume
+        )
         seed = self._start(resume)
-        train, valid = self._divide(data, codes, clips, seed)
+        train, valid, watched = self._divide(data, codes, clips, seed)
         self._set_prior(train)
         with self._threads(), self._randomness():
             if not resume:
                 self.initialize()
+                # All rows, labelled or not, but those that are watched.
+                rows = np.setdiff1d(source.used, source.labelled[watched])
+                self._pretrain(source.table, rows)
             self.notify("on_train_begin", X=X, y=y)
             self.best_epoch_ = self._run_epochs(train, valid)
             self.notify("on_train_end", X=X, y=y)
         self._n_features_out = self._map(self._encode, train.X.take(slice(1))).shape[1]
         return self
 
+    def _pretrain(self, table, rows):
+        """Learn from rows of the validated X, whose labels are not given.
+
+        For subclasses: called between the making of the module and its training.
+        """
+
     def _training_data(self, X, y, sample_weight, classes, resume):
-        """Return the clips to learn from, their classes and their ids."""
+        """Return the clips to learn from, their classes, ids and origin."""
         clips = X.index if isinstance(X, pd.DataFrame) else None
         if y is None:
             raise ValueError(
@@ -343,7 +362,8 @@ class FusionClassifier(
             weight = _check_sample_weight(
                 sample_weight, table, dtype=np.float64, ensure_non_negative=True
             )
-        rows = labelled & (weight > 0)
+        used = weight > 0
+        rows = labelled & used
         if not rows.any():
             raise ValueError(
                 f"{type(self).__name__} needs rows with a label and a weight above "
@@ -351,16 +371,11 @@ class FusionClassifier(
             )
         codes = self._set_classes(known, codes, classes, resume)
         if not resume:
-            names = getattr(self, "feature_names_in_", None)
-            groups = resolve_streams(self.streams, names, table.shape[1])
-            # One order whatever the order of the columns: the same net comes out.
-            self.streams_ = dict(sorted(groups.items()))
-            self.device_ = self._resolve_device()
-            self.dtype_ = resolve_dtype(self.dtype, self.device_)
-            self._scaler_state = None
+            self._set_streams(table)
         data = self._stream_data(table if rows.all() else table[rows], not resume)
         weight, codes = weight[rows], codes[rows]
         clips = None if clips is None else clips[rows]
+        source = _Source(table, np.flatnonzero(used), np.flatnonzero(rows))
         self._check_streams(data, table)
         weight *= self._class_weights(codes)
         if weight.min() < weight.max():
@@ -371,7 +386,17 @@ class FusionClassifier(
             some = some.cpu().numpy()
             codes = codes[some]
             clips = None if clips is None else clips[some]
-        return data, codes, clips
+            source = source._replace(labelled=source.labelled[some])
+        return data, codes, clips, source
+
+    def _set_streams(self, table):
+        names = getattr(self, "feature_names_in_", None)
+        groups = resolve_streams(self.streams, names, table.shape[1])
+        # One order whatever the order of the columns: the same net comes out.
+        self.streams_ = dict(sorted(groups.items()))
+        self.device_ = self._resolve_device()
+        self.dtype_ = resolve_dtype(self.dtype, self.device_)
+        self._scaler_state = None
 
     def _set_classes(self, known, codes, classes, resume):
         """Set ``classes_`` and return the positions of the labels in it."""
@@ -454,16 +479,19 @@ class FusionClassifier(
         return self.random_source_.seed
 
     def _divide(self, data, codes, clips, seed):
-        """Return the datasets to learn from and to watch, the second perhaps None."""
+        """Return the datasets to learn from and to watch, and the rows to watch.
+
+        Without early stopping there is nothing to watch.
+        """
         labels = torch.from_numpy(codes).to(self.device_)
         if self.train_split is None:
-            return self._weighted(data, labels), None
+            return self._weighted(data, labels), None, np.arange(0)
         parts = inner_split(self.train_split, codes, clips, self.groups, seed)
         learn, watch = (torch.from_numpy(part).to(self.device_) for part in parts)
         train = self._weighted(data.take(learn), labels[learn])
         watched = data.take(watch)
         watched.weight = None
-        return train, StreamDataset(watched, labels[watch])
+        return train, StreamDataset(watched, labels[watch]), parts[1]
 
     @staticmethod
     def _weighted(data, labels):

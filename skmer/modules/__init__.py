@@ -1,6 +1,8 @@
 """Plain torch networks and what trains them."""
 
 from skmer.modules._attention import AttentionFusion
+from skmer.modules._contrastive import ContrastiveFusion
+from skmer.modules._cross_attention import CrossAttentionFusion
 from skmer.modules._losses import (
     LearnedTemperature,
     add_noise,
@@ -9,13 +11,17 @@ from skmer.modules._losses import (
     supervised_contrast,
 )
 from skmer.modules._random import Dropout, RandomSource, bernoulli, linear
+from skmer.modules._speech import SpeechBackbone
 from skmer.modules._training import Training, limited_threads, shuffled_batches, train
 
 __all__ = [
     "AttentionFusion",
+    "ContrastiveFusion",
+    "CrossAttentionFusion",
     "Dropout",
     "LearnedTemperature",
     "RandomSource",
+    "SpeechBackbone",
     "Training",
     "add_noise",
     "bernoulli",
