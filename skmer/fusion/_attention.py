@@ -27,7 +27,7 @@ class AttentionFusionClassifier(FusionClassifier):
         the streams makes weights that sum to one.
     hidden_size : int, default=128
         Width of every layer and of the fused code.
-    dropout : float, default=0.3
+    dropout : float, default=0.5
         Dropout of the encoders and, with ``"joint"``, of the weighing network.
     streams : None, sequence of str or dict, default=None
         The streams to fuse. None reads them from the column names; a sequence
@@ -42,7 +42,7 @@ class AttentionFusionClassifier(FusionClassifier):
         Learning rate.
     weight_decay : float, default=1e-5
         Weight decay, for optimisers that have it.
-    max_epochs : int, default=30
+    max_epochs : int, default=35
         Passes over the training rows of one ``fit`` or ``partial_fit``.
     batch_size : int, default=32
         Clips in a step of the optimiser.
@@ -54,7 +54,7 @@ class AttentionFusionClassifier(FusionClassifier):
         weights of the best epoch are kept.
     groups : Series or None, default=None
         Group of each clip (the speaker, say), indexed by clip id. Rows of one group
-        stay on one side of ``train_split``.
+        stay on one side of ``train_split``; see ``group_mixing`` too.
     patience : int or None, default=10
         Epochs without improvement before training stops; None never stops. Counts
         only with ``train_split``.
@@ -68,6 +68,16 @@ class AttentionFusionClassifier(FusionClassifier):
     modality_dropout : float, default=0.2
         Probability with which a clip's stream is hidden in a training step; at
         least one remains.
+    stream_heads : int or None, default=128
+        Width of one small classifier per stream, trained beside the net. The
+        prediction is then the geometric mean of the net's probabilities and of the
+        product of the streams' own; see :class:`skmer.modules.StreamHeads`. None:
+        the net alone.
+    group_mixing : float, default=1.0
+        Probability with which, in a training step, a clip's stream gets the mean and
+        spread that the stream has in another of ``groups``, drawn at random, so that
+        the net learns what all groups have in common. Without ``groups`` nothing is
+        mixed.
     gradient_clip_norm, gradient_clip_value : float or None, default=None
         Limit of the norm of all gradients together, or of each one's size.
     callbacks : None, "disable" or list of skorch callbacks, default=None
@@ -178,13 +188,13 @@ class AttentionFusionClassifier(FusionClassifier):
         *,
         attention="joint",
         hidden_size=128,
-        dropout=0.3,
+        dropout=0.5,
         streams=None,
         criterion=nn.CrossEntropyLoss,
         optimizer=torch.optim.Adam,
         lr=1e-3,
         weight_decay=1e-5,
-        max_epochs=30,
+        max_epochs=35,
         batch_size=32,
         train_split=None,
         groups=None,
@@ -193,6 +203,8 @@ class AttentionFusionClassifier(FusionClassifier):
         class_weight=None,
         sampler=None,
         modality_dropout=0.2,
+        stream_heads=128,
+        group_mixing=1.0,
         gradient_clip_norm=None,
         gradient_clip_value=None,
         callbacks=None,
@@ -220,6 +232,8 @@ class AttentionFusionClassifier(FusionClassifier):
             class_weight=class_weight,
             sampler=sampler,
             modality_dropout=modality_dropout,
+            stream_heads=stream_heads,
+            group_mixing=group_mixing,
             gradient_clip_norm=gradient_clip_norm,
             gradient_clip_value=gradient_clip_value,
             callbacks=callbacks,

@@ -16,16 +16,18 @@ from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
 )
+from torch import nn
+
 from skmer._streams import NAMELESS, resolve_streams
-from skmer.fusion._data import StreamDataset
+from skmer.fusion._data import StreamData, StreamDataset
+from skmer.fusion._mixing import GroupMixing
 from skmer.fusion._precision import DTYPES, resolve_dtype
 from skmer.fusion._predict import StreamPredictor
 from skmer.fusion._sequences import CellTable
-from skmer.fusion._split import inner_split
+from skmer.fusion._split import group_codes, inner_split
 from skmer.modules import RandomSource
 from skmer.utils import split_labels
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions
-from torch import nn
 
 
 class _Source(NamedTuple):
@@ -81,7 +83,7 @@ class FusionClassifier(
         weights of the best epoch are kept.
     groups : Series or None, default=None
         Group of each clip (the speaker, say), indexed by clip id. Rows of one group
-        stay on one side of ``train_split``.
+        stay on one side of ``train_split``; see ``group_mixing`` too.
     patience : int or None, default=10
         Epochs without improvement before training stops; None never stops. Counts
         only with ``train_split``.
@@ -95,6 +97,16 @@ class FusionClassifier(
     modality_dropout : float, default=0.0
         Probability with which a clip's stream is hidden in a training step; at
         least one remains.
+    stream_heads : int or None, default=None
+        Width of one small classifier per stream, trained beside the net. The
+        prediction is then the geometric mean of the net's probabilities and of the
+        product of the streams' own; see :class:`skmer.modules.StreamHeads`. None:
+        the net alone.
+    group_mixing : float, default=0.0
+        Probability with which, in a training step, a clip's stream gets the mean and
+        spread that the stream has in another of ``groups``, drawn at random, so that
+        the net learns what all groups have in common. Without ``groups`` nothing is
+        mixed.
     gradient_clip_norm, gradient_clip_value : float or None, default=None
         Limit of the norm of all gradients together, or of each one's size.
     callbacks : None, "disable" or list of skorch callbacks, default=None
@@ -188,6 +200,8 @@ class FusionClassifier(
         "class_weight": [None, StrOptions({"balanced"}), dict],
         "sampler": [None, StrOptions({"balanced"})],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+        "stream_heads": [Interval(Integral, 1, None, closed="left"), None],
+        "group_mixing": [Interval(Real, 0, 1, closed="both")],
         "gradient_clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "gradient_clip_value": [None, Interval(Real, 0, None, closed="neither")],
         "callbacks": [None, StrOptions({"disable"}), list],
@@ -218,6 +232,8 @@ class FusionClassifier(
         class_weight=None,
         sampler=None,
         modality_dropout=0.0,
+        stream_heads=None,
+        group_mixing=0.0,
         gradient_clip_norm=None,
         gradient_clip_value=None,
         callbacks=None,
@@ -244,6 +260,8 @@ class FusionClassifier(
         self.class_weight = class_weight
         self.sampler = sampler
         self.modality_dropout = modality_dropout
+        self.stream_heads = stream_heads
+        self.group_mixing = group_mixing
         self.gradient_clip_norm = gradient_clip_norm
         self.gradient_clip_value = gradient_clip_value
         self.callbacks = callbacks
@@ -329,7 +347,12 @@ class FusionClassifier(
                 rows = np.setdiff1d(source.used, source.labelled[watched])
                 self._pretrain(source.table, rows)
             self.notify("on_train_begin", X=X, y=y)
-            self.best_epoch_ = self._run_epochs(train, valid)
+            self._set_heads_prior(len(train))
+            self._mixing = self._group_mixing(train)
+            try:
+                self.best_epoch_ = self._run_epochs(train, valid)
+            finally:
+                self._mixing = None
             self.notify("on_train_end", X=X, y=y)
         self._n_features_out = self._map(self._encode, train.X.take(slice(1))).shape[1]
         return self
@@ -484,6 +507,8 @@ class FusionClassifier(
         Without early stopping there is nothing to watch.
         """
         labels = torch.from_numpy(codes).to(self.device_)
+        if self.groups is not None and self.group_mixing > 0.0:
+            self._set_groups(data, clips)
         if self.train_split is None:
             return self._weighted(data, labels), None, np.arange(0)
         parts = inner_split(self.train_split, codes, clips, self.groups, seed)
@@ -506,6 +531,34 @@ class FusionClassifier(
             prior = prior > 0
         prior = prior.double().numpy()
         self.class_prior_ = prior / prior.sum()
+
+    def _set_groups(self, data, clips):
+        if not isinstance(data, StreamData):
+            raise ValueError(
+                f"{type(self).__name__} mixes groups of whole clips, and X holds "
+                "sequences. Pool them, or pass group_mixing=0.0."
+            )
+        codes = group_codes(clips, self.groups, len(data))
+        data.group = torch.from_numpy(codes).to(self.device_)
+
+    def _group_mixing(self, train):
+        if getattr(train.X, "group", None) is None:
+            return None
+        return GroupMixing(
+            train.X,
+            train.y,
+            len(self.classes_),
+            self.group_mixing,
+            self.random_source_,
+        )
+
+    def _set_heads_prior(self, n_clips):
+        """Tell the stream heads the classes' shares, kept from 0 by one clip each."""
+        if self.stream_heads is None:
+            return
+        prior = self.class_prior_ * n_clips + 1.0
+        prior = torch.from_numpy(prior / prior.sum())
+        self.module_.stream_heads.set_prior(prior.to(self.device_))
 
     def _module_params(self):
         """Return the module's arguments that follow from X, y and parameters."""

@@ -18,15 +18,18 @@ class StreamData:
         True where a clip has the stream; None where all have all.
     weight : Tensor of shape (n_clips,), dtype float32, or None
         Weight of each clip in the loss; None for 1 each.
+    group : Tensor of shape (n_clips,), dtype int64, or None
+        Number of each clip's group, where groups are to be mixed.
     """
 
-    __slots__ = ("mask", "sizes", "values", "weight")
+    __slots__ = ("group", "mask", "sizes", "values", "weight")
 
-    def __init__(self, values, sizes, mask=None, weight=None):
+    def __init__(self, values, sizes, mask=None, weight=None, group=None):
         self.values = values
         self.sizes = sizes
         self.mask = mask
         self.weight = weight
+        self.group = group
 
     def __len__(self):
         return self.values.shape[0]
@@ -37,26 +40,24 @@ class StreamData:
 
     def take(self, rows):
         """Return some of the clips: a slice gives views, an index tensor copies."""
+        tensors = (self.values, self.mask, self.weight, self.group)
         if isinstance(rows, slice):
-            parts = [
-                None if tensor is None else tensor[rows]
-                for tensor in (self.values, self.mask, self.weight)
-            ]
+            parts = [None if tensor is None else tensor[rows] for tensor in tensors]
         else:
             parts = [
                 None if tensor is None else tensor.index_select(0, rows)
-                for tensor in (self.values, self.mask, self.weight)
+                for tensor in tensors
             ]
-        return StreamData(parts[0], self.sizes, parts[1], parts[2])
+        return StreamData(parts[0], self.sizes, *parts[1:])
 
     def masked(self, mask):
         """Return the same clips with other streams hidden."""
-        return StreamData(self.values, self.sizes, mask, self.weight)
+        return StreamData(self.values, self.sizes, mask, self.weight, self.group)
 
     def with_streams(self, streams):
         """Return the same clips with other tensors for their streams."""
         values = torch.cat(list(streams), dim=1)
-        return StreamData(values, self.sizes, self.mask, self.weight)
+        return StreamData(values, self.sizes, self.mask, self.weight, self.group)
 
     def present(self):
         """Return the mask, with True for every stream where there is none."""

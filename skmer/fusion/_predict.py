@@ -199,7 +199,7 @@ class StreamPredictor(StreamNet):
             module.load_state_dict(state)
             with self._threads(), torch.no_grad():
                 logits = [
-                    _logits(self._run(module, batch))
+                    _logits(self._infer_with(module, batch))
                     for batch, _ in self.get_iterator(dataset)
                 ]
             yield self._probabilities(torch.cat(logits), dataset)

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.metrics import f1_score
+from skorch import NeuralNet, NeuralNetClassifier
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch import nn
+
 from skmer._config import get_config
 from skmer.fusion._data import Batches, StreamData, StreamDataset
 from skmer.fusion._precision import as_float32, autocast, gradient_scaler
 from skmer.modules import StreamHeads, bernoulli, limited_threads
 from skmer.modules._seeded import seeded
-from skorch import NeuralNet, NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer, PrintLog
-from torch import nn
 
 _PER_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 # Clips in a batch when nothing is learnt and no sequence is to be padded.

@@ -35,7 +35,7 @@ def inner_split(train_split, codes, clips, groups, seed):
     ValueError
         If there are too few groups, or ``groups`` lacks a clip.
     """
-    units = _units(clips, groups, len(codes))
+    units = group_codes(clips, groups, len(codes))
     if hasattr(train_split, "split"):
         return _checked(*_first(train_split, codes, units), units)
     n_splits = (
@@ -81,8 +81,28 @@ def _first(splitter, codes, units):
         return next(iter(splitter.split(np.zeros(len(codes)), codes, units)))
 
 
-def _units(clips, groups, n_rows):
-    """Return the number of the unit that must stay whole, for each row."""
+def group_codes(clips, groups, n_rows):
+    """Return the number of each row's group, or of its clip where there are none.
+
+    Parameters
+    ----------
+    clips : Index of length n_rows, or None
+        Clip ids.
+    groups : Series indexed by clip id, or None
+        Group of each clip.
+    n_rows : int
+        Number of rows.
+
+    Returns
+    -------
+    codes : ndarray of shape (n_rows,), dtype int64
+        Numbers from 0 on.
+
+    Raises
+    ------
+    ValueError
+        If ``groups`` lacks a clip.
+    """
     if groups is None:
         if clips is None:
             return np.arange(n_rows)

@@ -12,6 +12,7 @@ from skmer.modules._losses import (
 )
 from skmer.modules._random import Dropout, RandomSource, bernoulli, linear
 from skmer.modules._speech import SpeechBackbone
+from skmer.modules._stream_heads import StreamHeads
 from skmer.modules._training import Training, limited_threads, shuffled_batches, train
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LearnedTemperature",
     "RandomSource",
     "SpeechBackbone",
+    "StreamHeads",
     "Training",
     "add_noise",
     "bernoulli",

@@ -7,7 +7,11 @@ def test_the_two_attentions_are_two_nets(clips):
     X, y = clips
     joint, alone = (
         AttentionFusionClassifier(
-            attention=attention, max_epochs=1, hidden_size=8, random_state=0
+            attention=attention,
+            max_epochs=1,
+            hidden_size=8,
+            stream_heads=None,
+            random_state=0,
         ).fit(X, y)
         for attention in ("joint", "per_stream")
     )

@@ -359,7 +359,8 @@ def test_saliency_is_gradient_times_input(clips):
         streams = [
             torch.from_numpy(row[None, columns]) for columns in net.streams_.values()
         ]
-        return module(streams)[0, top].item()
+        heads = module.stream_heads
+        return heads.join(module(streams), heads(streams))[0, top].item()
 
     for i in range(3):
         row = X.iloc[i].to_numpy(np.float64)
@@ -378,7 +379,7 @@ def test_saliency_is_gradient_times_input(clips):
 def test_saliency_finds_the_stream_that_matters(clips):
     X, _ = clips
     y = np.where(X["text__0"] > 0, "up", "down")
-    net = small(max_epochs=30).fit(X, y)
+    net = small(max_epochs=30, stream_heads=None).fit(X, y)
     assert net.saliency(X).mean().idxmax() == "text"
 
 
