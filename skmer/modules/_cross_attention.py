@@ -358,7 +358,7 @@ class CrossAttentionFusion(nn.Module):
                 x = (x - mean) / getattr(self, f"scale_{index}")
             if self.embed is not None:
                 x = self.embed[index](x)
-            steps.append(x * mask[..., None])
+            steps.append(x)
             real.append(mask)
         return steps, real
 

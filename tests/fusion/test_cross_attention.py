@@ -211,6 +211,16 @@ def test_steps_are_standardised_by_the_training_rows(data, fitted):
     np.testing.assert_allclose(fitted.module_.mean_0, steps.mean(axis=0), atol=1e-5)
     plain = small(variant="paper").fit(X, y)
     assert plain.module_.mean_0.abs().sum() == 0
+    # Going on with other clips, the net stays used to the first ones' scale.
+    before = net.module_.mean_0.clone()
+    net.partial_fit(X, y)
+    assert torch.equal(net.module_.mean_0, before)
+
+
+def test_predicting_pads_no_more_clips_together_than_training(data):
+    net = small(batch_size=7).fit(*data)
+    sizes = [len(batch) for batch, _ in net.get_iterator(net.get_dataset(data[0]))]
+    assert sizes == [7] * 8 + [4]
 
 
 def test_max_steps_cuts_sequences_off(data, fitted):

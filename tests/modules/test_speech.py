@@ -78,6 +78,11 @@ def test_a_clip_without_sound_or_hardly_any():
     assert real.sum(dim=1).tolist()[1:3] == [1, 0]
     assert steps[2].abs().sum() == 0 and torch.isfinite(steps).all()
     assert torch.isfinite(backbone(sound[2:3], mask[2:3])[0]).all()
+    # What fills a short one up is silence, whoever else is in the batch.
+    backbone = make(normalize=True).eval()
+    sound = (sound + 3) * mask
+    together, alone = backbone(sound, mask), backbone(sound[1:2, :3], mask[1:2, :3])
+    torch.testing.assert_close(together[0][1, :1], alone[0][0], rtol=1e-4, atol=1e-5)
 
 
 def test_all_learns_but_the_convolutions_and_the_shared_model_stays():
@@ -105,6 +110,7 @@ def test_all_learns_but_the_convolutions_and_the_shared_model_stays():
 
 def test_training_draws_from_its_own_source_only():
     overrides = {"mask_time_prob": 0.5, "mask_time_length": 2, "layerdrop": 0.3}
+    overrides["mask_feature_prob"] = 0.5
     sound, mask = sounds()
     torchs, numpys = torch.random.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
     runs = []
@@ -116,6 +122,13 @@ def test_training_draws_from_its_own_source_only():
     assert torch.equal(runs[0][0], runs[1][0]) and torch.equal(runs[0][1], runs[1][1])
     assert not torch.equal(runs[0][0], runs[0][1])
     assert not torch.equal(runs[0][0], runs[2][0])
+
+
+def test_dropout_differs_from_step_to_step():
+    backbone = make(mask_time_prob=0.0, layerdrop=0.0, hidden_dropout=0.3).train()
+    sound, mask = sounds()
+    assert not torch.equal(backbone(sound, mask)[0], backbone(sound, mask)[0])
+    assert torch.equal(*[backbone.eval()(sound, mask)[0] for _ in range(2)])
 
 
 def test_masked_steps_are_spans_of_the_configured_share():
