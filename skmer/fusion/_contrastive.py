@@ -85,7 +85,7 @@ class ContrastiveFusionClassifier(PretrainedFusion, FusionClassifier):
         weights of the best epoch are kept.
     groups : Series or None, default=None
         Group of each clip (the speaker, say), indexed by clip id. Rows of one group
-        stay on one side of ``train_split``.
+        stay on one side of ``train_split``; see ``group_mixing`` too.
     patience : int or None, default=10
         Epochs without improvement before training stops; None never stops. Counts
         only with ``train_split``.
@@ -99,6 +99,16 @@ class ContrastiveFusionClassifier(PretrainedFusion, FusionClassifier):
     modality_dropout : float, default=0.2
         Probability with which a clip's stream is hidden in a training step; at
         least one remains.
+    stream_heads : int or None, default=None
+        Width of one small classifier per stream, trained beside the net. The
+        prediction is then the geometric mean of the net's probabilities and of the
+        product of the streams' own; see :class:`skmer.modules.StreamHeads`. None:
+        the net alone.
+    group_mixing : float, default=0.0
+        Probability with which, in a training step, a clip's stream gets the mean and
+        spread that the stream has in another of ``groups``, drawn at random, so that
+        the net learns what all groups have in common. Without ``groups`` nothing is
+        mixed.
     gradient_clip_norm, gradient_clip_value : float or None, default=None
         Limit of the norm of all gradients together, or of each one's size.
     callbacks : None, "disable" or list of skorch callbacks, default=None
@@ -106,7 +116,7 @@ class ContrastiveFusionClassifier(PretrainedFusion, FusionClassifier):
     warm_start : bool, default=False
         Whether ``fit`` continues from the last one's weights.
     verbose : int, default=0
-        1 prints a line per epoch.
+        1 prints a line per epoch, and shows how far the pre-training is.
     n_threads : int or None, default=1
         Threads of a fit or prediction on the CPU. Steps of these nets are too small
         to gain by a second one, and many times slower with it where other work
@@ -194,14 +204,13 @@ class ContrastiveFusionClassifier(PretrainedFusion, FusionClassifier):
     ===================  ====================  =================  ====================
 
     In the code's contrast the true partner is a negative, so that it rewards views
-    that differ. Three things of the authors' code are left out: attention across the
-    clips of a batch, which makes a prediction depend on the other clips; batch
-    normalisation in the heads, for the same reason; and the separate steps for each
-    modality that only its pre-training file has. Widths, depth, dropout and
-    temperature are not published. One clip is one step of a sequence, so that the
-    number of attention heads changes nothing. Of more than three streams each is
-    contrasted with each other one and with all others together, of two streams with
-    each other once.
+    that differ. Attention across the clips of a batch, which the code has too, is left
+    out, for it makes a prediction depend on the other clips. The code's heads are in
+    a file that is not published; here they are two hidden layers of its widths, 256
+    and 128. Width of the codes, depth, dropout and temperature are not published.
+    One clip is one step of a sequence, so that the number of attention heads changes
+    nothing. Of more than three streams each is contrasted with each other one and
+    with all others together, of two streams with each other once.
 
     :meth:`modality_weights` returns each stream's share of the votes for the
     predicted class; the rest is the fused head's.
@@ -291,6 +300,8 @@ class ContrastiveFusionClassifier(PretrainedFusion, FusionClassifier):
         class_weight=None,
         sampler=None,
         modality_dropout=0.2,
+        stream_heads=None,
+        group_mixing=0.0,
         gradient_clip_norm=None,
         gradient_clip_value=None,
         callbacks=None,
@@ -318,6 +329,8 @@ class ContrastiveFusionClassifier(PretrainedFusion, FusionClassifier):
             class_weight=class_weight,
             sampler=sampler,
             modality_dropout=modality_dropout,
+            stream_heads=stream_heads,
+            group_mixing=group_mixing,
             gradient_clip_norm=gradient_clip_norm,
             gradient_clip_value=gradient_clip_value,
             callbacks=callbacks,

@@ -22,6 +22,7 @@ from skmer.modules._losses import (
 from skmer.modules._random import Dropout, RandomSource, linear
 
 _VARIANTS = ("sound", "paper", "code")
+_LABEL_FREE = ("encoders", "invariant", "expansions", "temperature")
 _TEMPERATURE = {"sound": 0.1, "paper": 1.0, "code": 1.0}
 _CONTRAST_WEIGHT = {"sound": 0.1, "paper": 0.0, "code": 1.0}
 _SCHEDULE = {"sound": "scaled_linear", "paper": "linear", "code": "scaled_linear"}
@@ -309,10 +310,11 @@ class ContrastiveFusion(nn.Module):
         state : dict of str to Tensor
             Copies on the CPU, by the names of :meth:`state_dict`.
         """
+        # By name, for a classifier may hang heads of its own on the module.
         return {
             name: value.detach().to("cpu", copy=True)
             for name, value in self.state_dict().items()
-            if not name.startswith("heads.")
+            if name.partition(".")[0] in _LABEL_FREE
         }
 
     # Parts

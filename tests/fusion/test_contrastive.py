@@ -313,6 +313,16 @@ def test_fits_repeat_and_leave_global_randomness_alone(clips):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_stream_heads_beside_it_are_no_part_of_the_pretraining(clips):
+    X, y = clips
+    start = small().pretrain(X)
+    net = small(stream_heads=4, pretrained=start).fit(X, y)
+    assert same_start(net, small().fit(X, y))
+    assert not same(net, small(pretrained=start).fit(X, y), X)
+    alone = small(stream_heads=4).fit(X, y)
+    assert same_start(net, alone) and same(net, alone, X)
+
+
 def test_pretraining_is_over_before_training_begins(clips):
     class Watch(Callback):
         def on_train_begin(self, net, **kwargs):
