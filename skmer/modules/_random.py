@@ -141,7 +141,9 @@ def bernoulli(shape: torch.Size, p: float, generator: torch.Generator) -> Tensor
     return out.view(shape)
 
 
-def linear(n_in: int, n_out: int, random_source: RandomSource) -> nn.Linear:
+def linear(
+    n_in: int, n_out: int, random_source: RandomSource, *, bias: bool = True
+) -> nn.Linear:
     """Make a linear layer without touching torch's global generator.
 
     Parameters
@@ -150,6 +152,8 @@ def linear(n_in: int, n_out: int, random_source: RandomSource) -> nn.Linear:
         Sizes of its input and output.
     random_source : RandomSource
         Where the initial weights come from.
+    bias : bool, default=True
+        Whether the layer adds a bias.
 
     Returns
     -------
@@ -157,9 +161,10 @@ def linear(n_in: int, n_out: int, random_source: RandomSource) -> nn.Linear:
         Initialised as torch does it.
     """
     # skip_init builds on the meta device, which draws nothing.
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)
     generator = random_source.generator("cpu")
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-    bound = 1.0 / math.sqrt(n_in)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    if bias:
+        bound = 1.0 / math.sqrt(n_in)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return layer
