@@ -105,6 +105,8 @@ def main():
         lr=1e-4,
         weight_decay=0.0,
         modality_dropout=0.0,
+        # The module alone, as the others train it.
+        stream_heads=None,
         max_epochs=1,
         batch_size=args.batch_size,
         callbacks=[clocks["skmer"]],

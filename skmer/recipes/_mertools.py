@@ -129,7 +129,12 @@ def make_mertools_attention(
             ("encode", union),
         ]
     fuse = AttentionFusionClassifier(
-        streams=streams, device=device, random_state=random_state
+        streams=streams,
+        dropout=0.3,
+        max_epochs=30,
+        stream_heads=None,
+        device=device,
+        random_state=random_state,
     )
     steps += [("scale", StandardScaler()), ("fuse", fuse)]
     return Pipeline(steps).set_output(transform="pandas")
