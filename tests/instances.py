@@ -15,9 +15,12 @@ from skmer.encoders import (
 )
 from skmer.fusion import (
     AttentionFusionClassifier,
+    ConcatFusionClassifier,
     ContrastiveFusionClassifier,
     CrossAttentionFusionClassifier,
+    DynamicWeightingFusionClassifier,
     FusionClassifier,
+    ModalTokenFusionClassifier,
 )
 from skmer.modules import AttentionFusion
 from skmer.preprocessing import ModalityImputer
@@ -26,9 +29,12 @@ from skmer.preprocessing import ModalityImputer
 NUMERIC = [
     AttentionFusionClassifier(max_epochs=8, hidden_size=32),
     AttentionFusionClassifier(max_epochs=8, hidden_size=32, attention="per_stream"),
+    ConcatFusionClassifier(max_epochs=20, lr=5e-3, dropout=0.2),
     ContrastiveFusionClassifier(max_epochs=8, hidden_size=32, pretrain_epochs=2),
     CrossAttentionFusionClassifier(max_epochs=8, hidden_size=32),
+    DynamicWeightingFusionClassifier(max_epochs=8, hidden_size=32, dropout=0.2),
     FusionClassifier(AttentionFusion, max_epochs=8),
+    ModalTokenFusionClassifier(max_epochs=8, hidden_size=16, dropout=0.1),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
 ]
@@ -64,7 +70,10 @@ _BATCHES = {
 }
 EXPECTED_FAILURES = {
     AttentionFusionClassifier: _BATCHES,
+    ConcatFusionClassifier: _BATCHES,
     ContrastiveFusionClassifier: _BATCHES,
     CrossAttentionFusionClassifier: _BATCHES,
+    DynamicWeightingFusionClassifier: _BATCHES,
     FusionClassifier: _BATCHES,
+    ModalTokenFusionClassifier: _BATCHES,
 }

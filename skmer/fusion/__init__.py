@@ -2,14 +2,20 @@
 
 from skmer.fusion._attention import AttentionFusionClassifier
 from skmer.fusion._base import FusionClassifier
+from skmer.fusion._concat import ConcatFusionClassifier
 from skmer.fusion._contrastive import ContrastiveFusionClassifier
 from skmer.fusion._cross_attention import CrossAttentionFusionClassifier
+from skmer.fusion._dynamic import DynamicWeightingFusionClassifier
 from skmer.fusion._pretraining import ContrastivePretraining
+from skmer.fusion._tokens import ModalTokenFusionClassifier
 
 __all__ = [
     "AttentionFusionClassifier",
+    "ConcatFusionClassifier",
     "ContrastiveFusionClassifier",
     "ContrastivePretraining",
     "CrossAttentionFusionClassifier",
+    "DynamicWeightingFusionClassifier",
     "FusionClassifier",
+    "ModalTokenFusionClassifier",
 ]

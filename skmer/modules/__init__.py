@@ -1,8 +1,10 @@
 """Plain torch networks and what trains them."""
 
 from skmer.modules._attention import AttentionFusion
+from skmer.modules._concat import ConcatFusion
 from skmer.modules._contrastive import ContrastiveFusion
 from skmer.modules._cross_attention import CrossAttentionFusion
+from skmer.modules._dynamic import DynamicWeightingFusion
 from skmer.modules._losses import (
     LearnedTemperature,
     add_noise,
@@ -13,14 +15,18 @@ from skmer.modules._losses import (
 from skmer.modules._random import Dropout, RandomSource, bernoulli, linear
 from skmer.modules._speech import SpeechBackbone
 from skmer.modules._stream_heads import StreamHeads
+from skmer.modules._tokens import ModalTokenFusion
 from skmer.modules._training import Training, limited_threads, shuffled_batches, train
 
 __all__ = [
     "AttentionFusion",
+    "ConcatFusion",
     "ContrastiveFusion",
     "CrossAttentionFusion",
     "Dropout",
+    "DynamicWeightingFusion",
     "LearnedTemperature",
+    "ModalTokenFusion",
     "RandomSource",
     "SpeechBackbone",
     "StreamHeads",

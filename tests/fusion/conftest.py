@@ -22,3 +22,28 @@ def make_clips(n=90, seed=0):
 @pytest.fixture
 def clips():
     return make_clips()
+
+
+@pytest.fixture
+def planted():
+    return make_planted
+
+
+def make_planted(n=900, seed=0):
+    """Clips of which one stream tells the class and the others show any.
+
+    The last column of a stream says whether it is the one that tells. Returns X, the
+    classes and the number of the stream that tells.
+    """
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    telling = rng.integers(3, size=n)
+    blocks = []
+    for stream in range(3):
+        shown = np.where(telling == stream, y, rng.integers(3, size=n))
+        block = rng.normal(size=(n, 6))
+        block[np.arange(n), shown] += 2.5
+        block[:, -1] += np.where(telling == stream, 2, -2)
+        blocks.append(block)
+    names = [f"{name}__{i}" for name in ("audio", "text", "video") for i in range(6)]
+    return pd.DataFrame(np.hstack(blocks), columns=names), y, telling
