@@ -24,6 +24,7 @@ from skmer.fusion._mixing import GroupMixing
 from skmer.fusion._precision import DTYPES, resolve_dtype
 from skmer.fusion._predict import StreamPredictor
 from skmer.fusion._sequences import CellTable
+from skmer.fusion._skorch import stream_heads_of
 from skmer.fusion._split import group_codes, inner_split
 from skmer.modules import RandomSource
 from skmer.utils import split_labels
@@ -554,11 +555,12 @@ class FusionClassifier(
 
     def _set_heads_prior(self, n_clips):
         """Tell the stream heads the classes' shares, kept from 0 by one clip each."""
-        if self.stream_heads is None:
+        heads = stream_heads_of(self.module_)
+        if heads is None:
             return
         prior = self.class_prior_ * n_clips + 1.0
         prior = torch.from_numpy(prior / prior.sum())
-        self.module_.stream_heads.set_prior(prior.to(self.device_))
+        heads.set_prior(prior.to(self.device_))
 
     def _module_params(self):
         """Return the module's arguments that follow from X, y and parameters."""

@@ -442,8 +442,8 @@ class StreamNet(NeuralNetClassifier):
 
     def _infer_with(self, module, batch):
         output = self._run(module, batch)
-        heads = getattr(module, "stream_heads", None)
-        if not isinstance(heads, StreamHeads):
+        heads = stream_heads_of(module)
+        if heads is None:
             return output
         alone = self._run(heads, batch)
         joined = heads.join(_logits(output), alone, batch.mask)
@@ -451,7 +451,7 @@ class StreamNet(NeuralNetClassifier):
 
     def _whole_loss(self, y_pred, y_true, X, training):
         """Return the loss of the module plus those of the stream heads."""
-        if self.stream_heads is None:
+        if stream_heads_of(self.module_) is None:
             return self.get_loss(y_pred, y_true, X=X, training=training)
         net, alone = y_pred[1]["net"], y_pred[1]["alone"]
         loss = self.get_loss(net, y_true, X=X, training=training)
@@ -519,6 +519,13 @@ class StreamNet(NeuralNetClassifier):
         self.__dict__["device"], there = device, self.device
         if "device_" in state:
             self.device_ = torch.device(there)
+
+
+def stream_heads_of(module):
+    """Return the stream heads that a module was fitted with, or None."""
+    # Not what the parameter says: it may have been set after the first fit.
+    heads = getattr(module, "stream_heads", None)
+    return heads if isinstance(heads, StreamHeads) else None
 
 
 def _logits(y_pred):

@@ -1,12 +1,14 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from skmer.fusion import AttentionFusionClassifier, FusionClassifier
-from skmer.modules import StreamHeads
+from skmer.modules import CrossAttentionFusion, StreamHeads
+from skmer.utils import as_object_column
 
 
 def small(**params):
@@ -105,6 +107,15 @@ def test_heads_are_kept_with_the_net(clips):
     assert not torch.equal(net.module_.stream_heads.heads[0][0].weight, head)
 
 
+@pytest.mark.parametrize("first, then", [(None, 16), (16, None)])
+def test_a_net_goes_on_as_it_began(clips, first, then):
+    X, y = clips
+    whole = small(stream_heads=first, max_epochs=4).fit(X, y)
+    parts = small(stream_heads=first, max_epochs=2).fit(X, y)
+    parts.set_params(stream_heads=then).partial_fit(X, y)
+    assert np.array_equal(whole.predict_proba(X), parts.predict_proba(X))
+
+
 def test_heads_work_in_half_precision(clips):
     X, y = clips
     net = small(dtype="bfloat16").fit(X, y)
@@ -127,3 +138,20 @@ def test_heads_help_where_streams_are_independent_given_the_class():
             )
             found.append(net.fit(x[:200], y[:200]).score(x[200:], y[200:]))
     assert np.mean(scores[32]) > np.mean(scores[None]) + 0.01
+
+
+def test_sequences_have_no_stream_heads():
+    cells = as_object_column([np.ones((3, 2), dtype=np.float32)] * 6)
+    X = pd.DataFrame({"audio__frames": cells, "video__frames": cells})
+    net = FusionClassifier(CrossAttentionFusion, stream_heads=8, max_epochs=1)
+    with pytest.raises(ValueError, match="stream_heads=8 needs one row of features"):
+        net.fit(X, ["a", "b"] * 3)
+
+
+def test_sequences_are_not_mixed():
+    cells = as_object_column([np.ones((3, 2), dtype=np.float32)] * 6)
+    X = pd.DataFrame({"audio__frames": cells, "video__frames": cells})
+    groups = pd.Series([0, 0, 0, 1, 1, 1])
+    net = FusionClassifier(CrossAttentionFusion, groups=groups, group_mixing=0.5)
+    with pytest.raises(ValueError, match="mixes groups of whole clips"):
+        net.fit(X, ["a", "b"] * 3)
