@@ -2,6 +2,7 @@
 
 from skmer.fusion._attention import AttentionFusionClassifier
 from skmer.fusion._base import FusionClassifier
+from skmer.fusion._callbacks import SaliencyLog
 from skmer.fusion._concat import ConcatFusionClassifier
 from skmer.fusion._contrastive import ContrastiveFusionClassifier
 from skmer.fusion._cross_attention import CrossAttentionFusionClassifier
@@ -18,4 +19,5 @@ __all__ = [
     "DynamicWeightingFusionClassifier",
     "FusionClassifier",
     "ModalTokenFusionClassifier",
+    "SaliencyLog",
 ]

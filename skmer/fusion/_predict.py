@@ -15,10 +15,11 @@ from skmer.fusion._sequences import (
     to_sequence_data,
 )
 from skmer.fusion._skorch import StreamNet, _logits
+from skmer.fusion._state import SavedState
 from skmer.utils import split_labels
 
 
-class StreamPredictor(StreamNet):
+class StreamPredictor(SavedState, StreamNet):
     """The predicting half of :class:`skmer.fusion.FusionClassifier`.
 
     It reads ``module_``, ``streams_``, ``class_prior_``, ``classes_inferred_`` and

@@ -504,14 +504,6 @@ class StreamNet(NeuralNetClassifier):
         self.history.clear()
         self._trimmed_for_prediction = True
 
-    def load_params(self, *args, **params):
-        """Load what ``save_params`` wrote into a net that was fitted before."""
-        device, self.device = self.device, str(self.device_)
-        try:
-            super().load_params(*args, **params)
-        finally:
-            self.device = device
-
     def __setstate__(self, state):
         device, state["device"] = state["device"], str(state.get("device_", "cpu"))
         super().__setstate__(state)
