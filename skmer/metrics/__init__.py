@@ -6,9 +6,11 @@ from skmer.metrics._scores import (
     weighted_accuracy_score,
     weighted_f1_score,
 )
+from skmer.metrics._training_history import TrainingHistoryDisplay
 
 __all__ = [
     "ModalityWeightsDisplay",
+    "TrainingHistoryDisplay",
     "unweighted_accuracy_score",
     "weighted_accuracy_score",
     "weighted_f1_score",
