@@ -18,6 +18,8 @@ def small(**params):
         "max_epochs": 3,
         "pretrain_epochs": 3,
         "pretrain_batch_size": 32,
+        "dropout": 0.3,
+        "stream_heads": None,
         "random_state": 0,
         **params,
     }
@@ -222,6 +224,7 @@ def test_unlabelled_clips_help_where_labels_are_few():
                 pretrain_batch_size=128,
                 pretrain_lr=3e-3,
                 dropout=0.1,
+                stream_heads=None,
                 random_state=seed,
             )
             .fit(X, target)
