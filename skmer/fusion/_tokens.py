@@ -85,12 +85,12 @@ class ModalTokenFusionClassifier(FusionClassifier):
     modality_dropout : float, default=0.2
         Probability with which a clip's stream is hidden in a training step; at
         least one remains.
-    stream_heads : int or None, default=None
+    stream_heads : int or None, default=128
         Width of one small classifier per stream, trained beside the net. The
         prediction is then the geometric mean of the net's probabilities and of the
         product of the streams' own; see :class:`skmer.modules.StreamHeads`. None:
         the net alone.
-    group_mixing : float, default=0.0
+    group_mixing : float, default=1.0
         Probability with which, in a training step, a clip's stream gets the mean and
         spread that the stream has in another of ``groups``, drawn at random, so that
         the net learns what all groups have in common. Without ``groups`` nothing is
@@ -233,8 +233,8 @@ class ModalTokenFusionClassifier(FusionClassifier):
         class_weight=None,
         sampler=None,
         modality_dropout=0.2,
-        stream_heads=None,
-        group_mixing=0.0,
+        stream_heads=128,
+        group_mixing=1.0,
         gradient_clip_norm=None,
         gradient_clip_value=None,
         callbacks=None,
