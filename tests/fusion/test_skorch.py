@@ -130,7 +130,12 @@ def test_optimisers_are_fused_where_torch_has_it(clips, optimizer):
 def test_lbfgs_gets_its_closure(clips):
     X, y = clips
     net = small(
-        optimizer=torch.optim.LBFGS, lr=0.5, batch_size=90, dropout=0.0, max_epochs=5
+        optimizer=torch.optim.LBFGS,
+        optimizer__line_search_fn="strong_wolfe",
+        batch_size=90,
+        dropout=0.0,
+        modality_dropout=0.0,
+        max_epochs=3,
     ).fit(X, y)
     losses = net.history[:, "train_loss"]
     assert losses[-1] < losses[0]
