@@ -24,6 +24,7 @@ from skmer.fusion._mixing import GroupMixing
 from skmer.fusion._precision import DTYPES, resolve_dtype
 from skmer.fusion._predict import StreamPredictor
 from skmer.fusion._sequences import CellTable
+from skmer.fusion._side_by_side import fit_together
 from skmer.fusion._skorch import stream_heads_of
 from skmer.fusion._split import group_codes, inner_split
 from skmer.modules import RandomSource
@@ -37,6 +38,15 @@ class _Source(NamedTuple):
     table: object  # the validated X
     used: np.ndarray  # rows of weight above zero, labelled or not
     labelled: np.ndarray  # rows that the net is trained on or watched with
+
+
+class _Task(NamedTuple):
+    """What a fit learns from."""
+
+    train: StreamDataset
+    valid: StreamDataset | None  # what early stopping watches
+    table: object  # the validated X
+    rows: np.ndarray  # its rows that may be learnt from without labels
 
 
 class FusionClassifier(
@@ -56,6 +66,9 @@ class FusionClassifier(
         constructor takes it, and has ``forward(streams, mask)``, which returns
         logits or a tuple that begins with them, ``encode(streams, mask)`` and
         perhaps ``weights(streams, mask)``; see :class:`skmer.modules.AttentionFusion`.
+        If the tuple ends with a dict, what it has as ``"auxiliary"``, a Tensor of
+        shape (), is added to the loss in training; see
+        :class:`skmer.modules.MisaFusion`.
         A module whose attribute ``takes_sequences`` is True gets streams of shape
         (batch, n_steps, size), padded, and a list of masks (batch, n_steps), True for
         real steps; see :class:`skmer.modules.CrossAttentionFusion`.
@@ -334,29 +347,49 @@ class FusionClassifier(
         self._validate_params()
         if resume:
             self.check_training_readiness()
-        self._trimmed_for_prediction = False
-        data, codes, clips, source = self._training_data(
-            X, y, sample_weight, classes, resume
-        )
-        seed = self._start(resume)
-        train, valid, watched = self._divide(data, codes, clips, seed)
-        self._set_prior(train)
+        loaded = self._training_data(X, y, sample_weight, classes, resume)
+        task = self._begin(*loaded, resume)
         with self._threads(), self._randomness():
-            if not resume:
-                self.initialize()
-                # All rows, labelled or not, but those that are watched.
-                rows = np.setdiff1d(source.used, source.labelled[watched])
-                self._pretrain(source.table, rows)
-            self.notify("on_train_begin", X=X, y=y)
-            self._set_heads_prior(len(train))
-            self._mixing = self._group_mixing(train)
+            self._make_ready(task, X, y, resume)
             try:
-                self.best_epoch_ = self._run_epochs(train, valid)
+                self.best_epoch_ = self._run_epochs(task.train, task.valid)
             finally:
                 self._mixing = None
             self.notify("on_train_end", X=X, y=y)
-        self._n_features_out = self._map(self._encode, train.X.take(slice(1))).shape[1]
+        self._finish(task)
         return self
+
+    def _begin(self, data, codes, clips, source, resume):
+        """Seed everything and divide the clips of :meth:`_training_data`."""
+        self._trimmed_for_prediction = False
+        seed = self._start(resume)
+        train, valid, watched = self._divide(data, codes, clips, seed)
+        self._set_prior(train)
+        # All rows, labelled or not, but those that are watched.
+        rows = np.setdiff1d(source.used, source.labelled[watched])
+        return _Task(train, valid, source.table, rows)
+
+    def _make_ready(self, task, X, y, resume):
+        """Make the module, unless training goes on, and what trains it."""
+        if not resume:
+            self.initialize()
+            self._pretrain(task.table, task.rows)
+        self.notify("on_train_begin", X=X, y=y)
+        self._set_heads_prior(len(task.train))
+        self._mixing = self._group_mixing(task.train)
+
+    def _finish(self, task):
+        codes = self._map(self._encode, task.train.X.take(slice(1)))
+        self._n_features_out = codes.shape[1]
+
+    @staticmethod
+    def _fit_together(nets, tasks):
+        """Fit nets that differ in ``random_state`` alone, side by side if they can be.
+
+        The hook of :mod:`skmer.ensemble`; ``tasks`` holds X, y and sample weights of
+        each net. What is the same object is read once.
+        """
+        fit_together(nets, tasks)
 
     def _pretrain(self, table, rows):
         """Learn from rows of the validated X, whose labels are not given.

@@ -254,10 +254,10 @@ class StreamNet(NeuralNetClassifier):
     def _run_epochs(self, train, valid):
         """Train for up to ``max_epochs``; return the number of the best epoch."""
         facts = {"dataset_train": train, "dataset_valid": valid}
-        best = {"score": -np.inf, "epoch": None, "weights": None}
+        best = self._no_best()
         self._scaler = gradient_scaler(self.dtype_, self.device_, self._scaler_state)
         try:
-            self._epochs_until_done(train, valid, facts, best)
+            self._epochs_until_done(train, facts, best)
         except KeyboardInterrupt:
             # What callbacks raise to stop early, and users at the keyboard.
             pass
@@ -266,11 +266,9 @@ class StreamNet(NeuralNetClassifier):
             if self._scaler is not None:
                 self._scaler_state = self._scaler.state_dict()
             self._scaler = None
-        if best["weights"] is not None:
-            self.module_.load_state_dict(best["weights"])
-        return best["epoch"]
+        return self._restore(best)
 
-    def _epochs_until_done(self, train, valid, facts, best):
+    def _epochs_until_done(self, train, facts, best):
         listening = self._listening()
         for _ in range(self.max_epochs):
             self.notify("on_epoch_begin", **facts)
@@ -281,24 +279,38 @@ class StreamNet(NeuralNetClassifier):
                 step_fn=self.train_step,
                 listening=listening,
             )
-            if valid is not None:
-                self.run_single_epoch(
-                    self.get_iterator(valid),
-                    training=False,
-                    prefix="valid",
-                    step_fn=self.validation_step,
-                    listening=listening,
-                )
-            epoch = len(self.history)
-            if self.keep_epochs:
-                self.epoch_states_.append(self._weights())
-            score = -np.inf if valid is None else self.history[-1, "valid_f1_weighted"]
-            if score > best["score"]:
-                best.update(score=score, epoch=epoch, weights=self._weights())
-            self.notify("on_epoch_end", **facts)
-            stale = epoch - (best["epoch"] or epoch)
-            if self.patience is not None and stale >= self.patience:
+            if self._end_epoch(facts, best, listening):
                 break
+
+    @staticmethod
+    def _no_best():
+        return {"score": -np.inf, "epoch": None, "weights": None}
+
+    def _end_epoch(self, facts, best, listening):
+        """Watch, and note how good the epoch was; tell whether patience has run out."""
+        valid = facts["dataset_valid"]
+        if valid is not None:
+            self.run_single_epoch(
+                self.get_iterator(valid),
+                training=False,
+                prefix="valid",
+                step_fn=self.validation_step,
+                listening=listening,
+            )
+        epoch = len(self.history)
+        if self.keep_epochs:
+            self.epoch_states_.append(self._weights())
+        score = -np.inf if valid is None else self.history[-1, "valid_f1_weighted"]
+        if score > best["score"]:
+            best.update(score=score, epoch=epoch, weights=self._weights())
+        self.notify("on_epoch_end", **facts)
+        stale = epoch - (best["epoch"] or epoch)
+        return self.patience is not None and stale >= self.patience
+
+    def _restore(self, best):
+        if best["weights"] is not None:
+            self.module_.load_state_dict(best["weights"])
+        return best["epoch"]
 
     def _weights(self):
         return {
@@ -339,15 +351,7 @@ class StreamNet(NeuralNetClassifier):
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", size)
                 self.notify("on_batch_end", batch=batch, training=training, **step)
-        self.history.record(f"{prefix}_batch_count", len(iterator))
-        loss = float(total) / count
-        if training and not np.isfinite(loss):
-            raise ValueError(
-                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. "
-                "Standardise the features (StandardScaler), lower lr, or set "
-                "gradient_clip_norm."
-            )
-        self._record(f"{prefix}_loss", loss, lower_is_better=True)
+        self._record_loss(prefix, len(iterator), float(total) / count)
         if not training:
             score = f1_score(
                 torch.cat(wanted).cpu().numpy(),
@@ -356,6 +360,16 @@ class StreamNet(NeuralNetClassifier):
                 zero_division=0.0,
             )
             self._record(f"{prefix}_f1_weighted", float(score), lower_is_better=False)
+
+    def _record_loss(self, prefix, n_batches, loss):
+        self.history.record(f"{prefix}_batch_count", n_batches)
+        if prefix == "train" and not np.isfinite(loss):
+            raise ValueError(
+                f"Training diverged: the loss of epoch {len(self.history)} is {loss}. "
+                "Standardise the features (StandardScaler), lower lr, or set "
+                "gradient_clip_norm."
+            )
+        self._record(f"{prefix}_loss", loss, lower_is_better=True)
 
     def _record(self, name, value, lower_is_better):
         earlier = [row[name] for row in self.history[:-1] if name in row]
@@ -428,9 +442,7 @@ class StreamNet(NeuralNetClassifier):
         present = X.present()
         generator = self.random_source_.generator(present.device)
         kept = bernoulli(present.shape, 1 - self.modality_dropout, generator)
-        kept = present & (kept > 0)
-        mask = torch.where(kept.any(dim=1, keepdim=True), kept, present)
-        return X.masked(mask)
+        return X.masked(_some_of(present, kept))
 
     def infer(self, x, **fit_params):
         """Run the module on the streams and the mask of a batch.
@@ -453,8 +465,11 @@ class StreamNet(NeuralNetClassifier):
         """Return the loss of the module plus those of the stream heads."""
         if stream_heads_of(self.module_) is None:
             return self.get_loss(y_pred, y_true, X=X, training=training)
-        net, alone = y_pred[1]["net"], y_pred[1]["alone"]
-        loss = self.get_loss(net, y_true, X=X, training=training)
+        loss = self.get_loss(y_pred[1]["net"], y_true, X=X, training=training)
+        return loss + self._head_losses(y_pred[1]["alone"], y_true, X).mean()
+
+    def _head_losses(self, alone, y_true, X):
+        """Return the weighted loss of each clip, the sum over its streams."""
         n_streams = alone.shape[1]
         losses = self.criterion_(
             alone.flatten(0, 1), y_true.repeat_interleave(n_streams)
@@ -463,7 +478,7 @@ class StreamNet(NeuralNetClassifier):
             losses = losses * X.mask
         if X.weight is not None:
             losses = losses * X.weight.unsqueeze(1)
-        return loss + losses.sum(dim=1).mean()
+        return losses.sum(dim=1)
 
     def _run(self, function, batch):
         """Call the module, or a method of it, on a batch in the chosen precision."""
@@ -471,7 +486,7 @@ class StreamNet(NeuralNetClassifier):
             return as_float32(function(batch.streams(), batch.mask))
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the weighted mean loss of a batch.
+        """Return the weighted mean loss of a batch, and what the module adds to it.
 
         Parameters
         ----------
@@ -482,16 +497,16 @@ class StreamNet(NeuralNetClassifier):
         X : StreamData or SequenceData
             The batch, with the weights of its clips.
         training : bool, default=False
-            Whether gradients are wanted.
+            Whether gradients are wanted, and the module's auxiliary loss counts.
 
         Returns
         -------
         loss : Tensor of shape ()
         """
         losses = self.criterion_(_logits(y_pred), y_true)
-        if X is None or X.weight is None:
-            return losses.mean()
-        return (losses * X.weight).mean()
+        if X is not None and X.weight is not None:
+            losses = losses * X.weight
+        return losses.mean() + (_auxiliary(y_pred) if training else 0.0)
 
     # Keeping
 
@@ -520,5 +535,18 @@ def stream_heads_of(module):
     return heads if isinstance(heads, StreamHeads) else None
 
 
+def _some_of(present, kept):
+    """Return which streams a clip keeps: those kept, or all where none would be."""
+    kept = present & (kept > 0)
+    return torch.where(kept.any(dim=1, keepdim=True), kept, present)
+
+
 def _logits(y_pred):
     return y_pred[0] if isinstance(y_pred, tuple) else y_pred
+
+
+def _auxiliary(y_pred):
+    """Return the loss that a module adds to that of its logits."""
+    if isinstance(y_pred, tuple) and isinstance(y_pred[-1], dict):
+        return y_pred[-1].get("auxiliary", 0.0)
+    return 0.0

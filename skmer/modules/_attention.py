@@ -40,6 +40,9 @@ class AttentionFusion(nn.Module):
     the fused code 0.
     """
 
+    # See skmer.modules.StackedModules.
+    stackable = True
+
     def __init__(
         self,
         stream_sizes: Mapping[str, int],

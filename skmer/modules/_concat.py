@@ -34,6 +34,9 @@ class ConcatFusion(nn.Module):
     one whose columns happen to be zero, their mean after standardising.
     """
 
+    # See skmer.modules.StackedModules.
+    stackable = True
+
     def __init__(
         self,
         stream_sizes: Mapping[str, int],

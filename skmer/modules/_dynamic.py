@@ -46,6 +46,9 @@ class DynamicWeightingFusion(nn.Module):
     looks at it.
     """
 
+    # See skmer.modules.StackedModules.
+    stackable = True
+
     def __init__(
         self,
         stream_sizes: Mapping[str, int],

@@ -46,6 +46,9 @@ class StreamHeads(nn.Module):
     torch.Size([2, 2, 4])
     """
 
+    # See skmer.modules.StackedModules.
+    stackable = True
+
     def __init__(
         self,
         stream_sizes: Mapping[str, int],
