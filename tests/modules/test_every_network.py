@@ -6,8 +6,13 @@ import torch
 from skmer.modules import (
     ConcatFusion,
     DynamicWeightingFusion,
+    LateFusion,
+    LowRankFusion,
+    MisaFusion,
+    MmimFusion,
     ModalTokenFusion,
     RandomSource,
+    TensorFusion,
 )
 
 SIZES = {"audio": 6, "text": 3, "video__face": 4, "video__frame": 4}
@@ -21,7 +26,21 @@ NETWORKS = [
     (ModalTokenFusion, LAYERS),
     (ModalTokenFusion, {"layers": "tokens", **LAYERS}),
     (ModalTokenFusion, {"modal_tokens": "add", "readout": "mean"}),
+    (LateFusion, {}),
+    (TensorFusion, {"code_size": 8}),
+    (LowRankFusion, {}),
+    (MisaFusion, {}),
+    (MmimFusion, {}),
 ]
+# Networks whose streams have no weights.
+UNWEIGHTED = (
+    ConcatFusion,
+    LateFusion,
+    TensorFusion,
+    LowRankFusion,
+    MisaFusion,
+    MmimFusion,
+)
 IDS = [f"{cls.__name__}-{'-'.join(map(str, kw.values()))}" for cls, kw in NETWORKS]
 every = pytest.mark.parametrize(("cls", "params"), NETWORKS, ids=IDS)
 
@@ -98,10 +117,13 @@ def test_a_clip_does_not_see_the_others_in_its_batch(cls, params):
 
 @every
 def test_gradients_reach_every_parameter_and_no_masked_stream(cls, params):
-    net = make(cls, params)
+    # Some have losses in training, and parameters for these alone.
+    net = make(cls, params, dropout=0.0).train()
     streams, mask = batch(40)
     streams = [x.requires_grad_() for x in streams]
-    net(streams, mask).square().sum().backward()
+    output = net(streams, mask)
+    logits, losses = output if isinstance(output, tuple) else (output, {})
+    (logits.square().sum() + losses.get("auxiliary", 0.0)).backward()
     assert all(p.grad.abs().sum() > 0 for p in net.parameters())
     for m, x in enumerate(streams):
         reached = x.grad.abs().sum(dim=1) > 0
@@ -115,13 +137,17 @@ def test_dropout_is_on_only_in_training(cls, params):
     assert torch.equal(net(streams), net(streams))
     net.train()
     if params.get("hidden_sizes") != ():
-        assert not torch.equal(net(streams), net(streams))
+        first, second = (
+            output[0] if isinstance(output, tuple) else output
+            for output in (net(streams), net(streams))
+        )
+        assert not torch.equal(first, second)
 
 
 @every
 def test_weights_are_shares_of_the_streams_that_are_there(cls, params):
     net = make(cls, params)
-    if cls is ConcatFusion:
+    if cls in UNWEIGHTED:
         assert not hasattr(net, "weights")
         return
     streams, mask = batch()
