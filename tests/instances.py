@@ -20,7 +20,13 @@ from skmer.fusion import (
     CrossAttentionFusionClassifier,
     DynamicWeightingFusionClassifier,
     FusionClassifier,
+    LateFusionClassifier,
+    LowRankFusionClassifier,
+    MisaFusionClassifier,
+    MmimFusionClassifier,
     ModalTokenFusionClassifier,
+    MultFusionClassifier,
+    TensorFusionClassifier,
 )
 from skmer.modules import AttentionFusion
 from skmer.preprocessing import ModalityImputer
@@ -34,7 +40,13 @@ NUMERIC = [
     CrossAttentionFusionClassifier(max_epochs=8, hidden_size=32),
     DynamicWeightingFusionClassifier(max_epochs=8, hidden_size=32, dropout=0.2),
     FusionClassifier(AttentionFusion, max_epochs=8),
+    LateFusionClassifier(max_epochs=8, hidden_size=32),
+    LowRankFusionClassifier(max_epochs=8, hidden_size=32),
+    MisaFusionClassifier(max_epochs=8, hidden_size=16),
+    MmimFusionClassifier(max_epochs=8, hidden_size=32),
     ModalTokenFusionClassifier(max_epochs=8, hidden_size=16, dropout=0.1),
+    MultFusionClassifier(max_epochs=20, hidden_size=16, n_layers=1, lr=3e-3),
+    TensorFusionClassifier(max_epochs=8, hidden_size=32),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
 ]
@@ -75,5 +87,11 @@ EXPECTED_FAILURES = {
     CrossAttentionFusionClassifier: _BATCHES,
     DynamicWeightingFusionClassifier: _BATCHES,
     FusionClassifier: _BATCHES,
+    LateFusionClassifier: _BATCHES,
+    LowRankFusionClassifier: _BATCHES,
+    MisaFusionClassifier: _BATCHES,
+    MmimFusionClassifier: _BATCHES,
     ModalTokenFusionClassifier: _BATCHES,
+    MultFusionClassifier: _BATCHES,
+    TensorFusionClassifier: _BATCHES,
 }

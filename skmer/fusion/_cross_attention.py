@@ -350,23 +350,6 @@ class CrossAttentionFusionClassifier(FusionClassifier):
             "negatives": self.negatives or _MATCHING[self.variant][1],
         }
 
-    def _step_limits(self):
-        if self.max_steps is None:
-            return {}
-        if not isinstance(self.max_steps, dict):
-            return dict.fromkeys(self.streams_, self.max_steps)
-        for name, steps in self.max_steps.items():
-            if name not in self.streams_:
-                raise ValueError(
-                    f"max_steps names the stream {name!r}. X has "
-                    f"{', '.join(self.streams_)}."
-                )
-            if not (isinstance(steps, Integral) and steps > 0):
-                raise ValueError(
-                    f"max_steps[{name!r}] must be an int above 0. Got {steps!r}."
-                )
-        return self.max_steps
-
     def _sound_stream(self, sizes):
         """Return the stream whose sound goes through the backbone."""
         found = [name for name in sizes if modality_of(name) == "audio"]

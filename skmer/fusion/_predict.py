@@ -1,6 +1,7 @@
 """What a fitted fusion net tells: labels, codes, weights and saliency."""
 
 import copy
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,8 @@ class StreamPredictor(SavedState, StreamNet):
                 f"{type(self).__name__} takes numbers, but column {name!r} of X holds "
                 "sequences. Let the encoder pool them over time (pooling='mean', "
                 "'mean_std' or a number of parts), or use "
-                "CrossAttentionFusionClassifier, which takes sequences."
+                "CrossAttentionFusionClassifier or MultFusionClassifier, which take "
+                "sequences."
             )
         kinds = {} if reset else self._stream_kinds
         if holding or any(sequences for sequences, _ in kinds.values()):
@@ -79,7 +81,22 @@ class StreamPredictor(SavedState, StreamNet):
 
     def _step_limits(self):
         """Return how many steps of each stream to use, where not all."""
-        return {}
+        limits = getattr(self, "max_steps", None)
+        if limits is None:
+            return {}
+        if not isinstance(limits, dict):
+            return dict.fromkeys(self.streams_, limits)
+        for name, steps in limits.items():
+            if name not in self.streams_:
+                raise ValueError(
+                    f"max_steps names the stream {name!r}. X has "
+                    f"{', '.join(self.streams_)}."
+                )
+            if not (isinstance(steps, Integral) and steps > 0):
+                raise ValueError(
+                    f"max_steps[{name!r}] must be an int above 0. Got {steps!r}."
+                )
+        return limits
 
     def get_dataset(self, X, y=None):
         """Return X as tensors on the device; what is that already stays as it is."""
