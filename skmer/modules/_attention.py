@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from skmer.modules._encoders import StreamEncoders, mlp
 from skmer.modules._random import Dropout, RandomSource, linear
 
 _KINDS = ("joint", "per_stream")
@@ -60,23 +61,19 @@ class AttentionFusion(nn.Module):
         self.attention = attention
         n_streams = len(stream_sizes)
         if attention == "joint":
-            self.encoders = nn.ModuleList(
-                nn.Sequential(
-                    Dropout(dropout, source), *_mlp(size, hidden_size, 3, source)
-                )
-                for size in stream_sizes.values()
-            )
+            sizes = list(stream_sizes.values())
+            self.encoders = StreamEncoders(sizes, [hidden_size] * 3, dropout, source)
             self.scorer = nn.Sequential(
                 Dropout(dropout, source),
-                *_mlp(n_streams * hidden_size, hidden_size, 3, source),
+                *mlp([n_streams * hidden_size, *[hidden_size] * 3], source),
                 linear(hidden_size, n_streams, source),
             )
         else:
             self.encoders = nn.ModuleList(
                 nn.Sequential(
-                    *_mlp(size, hidden_size, 1, source),
+                    *mlp([size, hidden_size], source),
                     Dropout(dropout, source),
-                    *_mlp(hidden_size, hidden_size, 1, source),
+                    *mlp([hidden_size, hidden_size], source),
                 )
                 for size in stream_sizes.values()
             )
@@ -153,10 +150,3 @@ class AttentionFusion(nn.Module):
         if mask is not None:
             weights = weights * mask
         return stacked, weights
-
-
-def _mlp(n_in: int, width: int, depth: int, source: RandomSource) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for index in range(depth):
-        layers += [linear(n_in if index == 0 else width, width, source), nn.ReLU()]
-    return layers

@@ -30,6 +30,9 @@ class LateFusion(nn.Module):
     A missing stream has the code 0.
     """
 
+    # See skmer.modules.StackedModules.
+    stackable = True
+
     def __init__(
         self,
         stream_sizes: Mapping[str, int],

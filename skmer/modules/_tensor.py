@@ -43,6 +43,9 @@ class TensorFusion(nn.Module):
     leaves the products of those that are there.
     """
 
+    # See skmer.modules.StackedModules.
+    stackable = True
+
     def __init__(
         self,
         stream_sizes: Mapping[str, int],

@@ -12,6 +12,7 @@ from skmer.modules import (
     MmimFusion,
     ModalTokenFusion,
     RandomSource,
+    StackedModules,
     TensorFusion,
 )
 
@@ -169,3 +170,18 @@ def test_a_seed_is_a_net(cls, params):
     other = cls(SIZES, 3, random_source=RandomSource(1), **params).double().eval()
     assert not torch.equal(other(streams, mask), first(streams, mask))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("cls", [LateFusion, TensorFusion])
+def test_a_stack_does_what_its_members_do(cls):
+    def members():
+        sources = [RandomSource(seed) for seed in (0, 1)]
+        return [cls(SIZES, 3, hidden_size=8, random_source=own) for own in sources]
+
+    streams, mask = batch(8)
+    streams = [x.float() for x in streams]
+    expected = torch.cat([net.train()(streams, mask) for net in members()])
+    stack = StackedModules(members()).train()
+    stack.set_counts([8, 8])
+    found = stack([torch.cat([x, x]) for x in streams], torch.cat([mask, mask]))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
