@@ -13,6 +13,7 @@ from skmer.encoders import (
     TextEncoder,
     VisualEncoder,
 )
+from skmer.ensemble import FoldVotingClassifier, SeedVotingClassifier
 from skmer.fusion import (
     AttentionFusionClassifier,
     ConcatFusionClassifier,
@@ -47,6 +48,10 @@ NUMERIC = [
     ModalTokenFusionClassifier(max_epochs=8, hidden_size=16, dropout=0.1),
     MultFusionClassifier(max_epochs=20, hidden_size=16, n_layers=1, lr=3e-3),
     TensorFusionClassifier(max_epochs=8, hidden_size=32),
+    FoldVotingClassifier(AttentionFusionClassifier(max_epochs=8, hidden_size=32), cv=2),
+    SeedVotingClassifier(
+        AttentionFusionClassifier(max_epochs=8, hidden_size=32), n_seeds=2
+    ),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
 ]
@@ -87,6 +92,8 @@ EXPECTED_FAILURES = {
     CrossAttentionFusionClassifier: _BATCHES,
     DynamicWeightingFusionClassifier: _BATCHES,
     FusionClassifier: _BATCHES,
+    FoldVotingClassifier: _BATCHES,
+    SeedVotingClassifier: _BATCHES,
     LateFusionClassifier: _BATCHES,
     LowRankFusionClassifier: _BATCHES,
     MisaFusionClassifier: _BATCHES,

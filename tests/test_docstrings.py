@@ -24,6 +24,7 @@ PACKAGES = [
     "clips",
     "datasets",
     "encoders",
+    "ensemble",
     "exceptions",
     "fusion",
     "media",

@@ -71,7 +71,9 @@ class FusionClassifier(
         :class:`skmer.modules.MisaFusion`.
         A module whose attribute ``takes_sequences`` is True gets streams of shape
         (batch, n_steps, size), padded, and a list of masks (batch, n_steps), True for
-        real steps; see :class:`skmer.modules.CrossAttentionFusion`.
+        real steps; see :class:`skmer.modules.CrossAttentionFusion`. One whose
+        attribute ``stackable`` is True can be trained side by side with others in an
+        ensemble; see :class:`skmer.modules.StackedModules`.
     streams : None, sequence of str or dict, default=None
         The streams to fuse. None reads them from the column names; a sequence
         selects some by name (``"video"`` takes ``video__face`` and ``video__frame``

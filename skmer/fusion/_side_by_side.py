@@ -287,7 +287,9 @@ class _Stack:
         if self.any_weight:
             weight = torch.cat(
                 [
-                    values.new_ones(len(batch)) if batch.weight is None else batch.weight
+                    values.new_ones(len(batch))
+                    if batch.weight is None
+                    else batch.weight
                     for batch in batches
                 ]
             )
@@ -309,9 +311,7 @@ class _Stack:
 
     def _drop_streams(self, batch):
         present = batch.present()
-        generators = [
-            net.random_source_.generator(present.device) for net in self.nets
-        ]
+        generators = [net.random_source_.generator(present.device) for net in self.nets]
         p = 1 - self.nets[0].modality_dropout
         kept = self.modules.bernoulli(present.shape, p, generators)
         return batch.masked(_some_of(present, kept))

@@ -60,7 +60,8 @@ class StackedModules(nn.Module):
     --------
     >>> import torch
     >>> from skmer.modules import ConcatFusion, RandomSource, StackedModules
-    >>> nets = [ConcatFusion({"a": 3}, 2, random_source=RandomSource(i)) for i in (0, 1)]
+    >>> sources = [RandomSource(0), RandomSource(1)]
+    >>> nets = [ConcatFusion({"a": 3}, 2, random_source=s) for s in sources]
     >>> stack = StackedModules(nets).eval()
     >>> x = torch.randn(4, 3)
     >>> both = stack([torch.cat([x, x])])

@@ -1,0 +1,162 @@
+"""One classifier, one clone per fold."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+
+from skmer.ensemble._members import draw_seeds, seeded_clone
+from skmer.ensemble._voting import BaseVoting
+from skmer.utils._sklearn import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    _fit_context,
+    _safe_indexing,
+)
+
+
+class FoldVotingClassifier(BaseVoting):
+    """Fit a classifier on the training part of each fold, and let all vote.
+
+    The networks of a cross-validation, each of which has missed one part of the
+    clips, predict new clips together.
+
+    Parameters
+    ----------
+    estimator : classifier or pipeline
+        What to clone. Every ``random_state`` in a clone is set. Fusion classifiers,
+        alone or at the end of a pipeline, are trained side by side, see Notes.
+    cv : int, splitter or iterable, default=5
+        Number of folds, shuffled and stratified, and with rows of one group on one
+        side where ``fit`` is given groups; or a splitter; or pairs of training and
+        test rows, numbers of rows of X.
+    n_seeds : int, default=1
+        Members per fold.
+    voting : {"soft", "hard", "logit"}, default="soft"
+        ``"soft"``: mean of the members' probabilities. ``"logit"``: mean of their
+        logarithms, normalised; a member that has not seen a class has no say about
+        it. ``"hard"``: the label most members predict; ties go to the one with the
+        higher mean probability, or, for members without probabilities, to the first.
+    random_state : int, RandomState or None, default=None
+        Where the folds and the members' seeds come from. None takes fresh ones from
+        the operating system.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        The fitted members, fold by fold.
+    folds_ : list of tuple of ndarray
+        Training and held-out rows of each fold, numbers of rows of X.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, without the mark of unlabelled rows.
+    n_features_in_ : int
+        Number of columns of X, where the members know it.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names.
+
+    See Also
+    --------
+    SeedVotingClassifier : Members that learn from the same rows.
+
+    Notes
+    -----
+    Rows without a label belong to the training part of every fold: some classifiers
+    learn from them.
+
+    Which members are trained side by side, and what that is, says
+    :class:`SeedVotingClassifier`. Folds that take as many steps an epoch go side by
+    side, others in turn.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skmer.ensemble import FoldVotingClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.tile(["happy", "sad"], 30)
+    >>> X = rng.normal(size=(60, 6)) + (y == "sad")[:, None]
+    >>> vote = FoldVotingClassifier(LogisticRegression(), random_state=0).fit(X, y)
+    >>> len(vote.estimators_), bool(vote.score(X, y) > 0.8)
+    (5, True)
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "cv": ["cv_object"],
+        "n_seeds": [Interval(Integral, 1, None, closed="left")],
+        "voting": [StrOptions({"soft", "hard", "logit"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, estimator, *, cv=5, n_seeds=1, voting="soft", random_state=None):
+        self.estimator = estimator
+        self.cv = cv
+        self.n_seeds = n_seeds
+        self.voting = voting
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Fit the members.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features, or whatever the estimator takes.
+        y : array-like of shape (n_clips,)
+            Labels; unlabelled rows as :func:`skmer.utils.split_labels` knows them.
+        sample_weight : array-like of shape (n_clips,) or None, default=None
+            Weight of each row; the estimator has to take weights.
+        groups : array-like of shape (n_clips,) or None, default=None
+            Group of each row (the speaker, say), for the splitter.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If there are more folds than labelled rows or groups.
+        """
+        X, labelled, codes, sample_weight = self._checked(X, y, sample_weight)
+        y = y if hasattr(y, "__getitem__") else np.asarray(y)
+        split_seed, *rest = draw_seeds(self.random_state, 2)
+        self.folds_ = self._folds(labelled, codes, groups, split_seed)
+        seeds = iter(draw_seeds(rest[0], len(self.folds_) * self.n_seeds))
+        members, tasks = [], []
+        for learn, _ in self.folds_:
+            part = (
+                _safe_indexing(X, learn),
+                _safe_indexing(y, learn),
+                None if sample_weight is None else sample_weight[learn],
+            )
+            for _ in range(self.n_seeds):
+                members.append(seeded_clone(self.estimator, next(seeds)))
+                tasks.append(part)
+        return self._fit_members(members, tasks)
+
+    def _folds(self, labelled, codes, groups, seed):
+        """Return the rows to learn from and those held out, fold by fold."""
+        rows, rest = np.flatnonzero(labelled), np.flatnonzero(~labelled)
+        if not isinstance(self.cv, Integral) and not hasattr(self.cv, "split"):
+            pairs = [(np.asarray(a), np.asarray(b)) for a, b in self.cv]
+            if not pairs:
+                raise ValueError("cv has no folds. Give at least one pair of rows.")
+            return pairs
+        if groups is not None:
+            groups = _safe_indexing(groups, rows)
+        if isinstance(self.cv, Integral):
+            n_units = len(rows) if groups is None else len(set(groups))
+            if n_units < self.cv:
+                what = "labelled rows" if groups is None else "groups"
+                raise ValueError(
+                    f"cv={self.cv} needs as many {what}. Got n_samples = {n_units}."
+                )
+            kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+            splitter = kind(int(self.cv), shuffle=True, random_state=seed)
+        else:
+            splitter = check_cv(self.cv)
+        pairs = splitter.split(np.zeros(len(rows)), codes[rows], groups)
+        return [(np.sort(np.r_[rows[a], rest]), rows[b]) for a, b in pairs]
