@@ -152,10 +152,11 @@ class MmimFusionClassifier(FusionClassifier):
     mutual information; then the encoders by this bound, to which belongs the entropy of
     the predicted code, estimated from the codes of earlier batches by one Gaussian for
     positive and one for negative clips. Here one optimiser raises the bound by all its
-    parts at once, which is a bound at every step. The entropy is that of one Gaussian
-    for each number, from the batch; codes have noise of a fixed variance in it, without
-    which those that shrink to a point would be the best. Each stream is predicted from
-    each other one, where the paper has text first.
+    parts at once: whatever the networks predict, the information is no less. The
+    entropy is that of one Gaussian for each number, from the batch, which is too much
+    for numbers that are not Gaussian, as in the paper; codes have noise of a fixed
+    variance in it, without which those that shrink to a point would be the best. Each
+    stream is predicted from each other one, where the paper has text first.
 
     MERTools [2]_ draws width (64, 128, 256), dropout (0 to 0.3), the layers of the
     predictors (1 to 4), both weights (0, 0.1, 0.2), a limit of each gradient (0.6, 0.8,

@@ -147,7 +147,7 @@ class MultFusionClassifier(FusionClassifier):
     MERTools [2]_ draws width (64, 128, 256), layers (2, 4, 6), kernel (1, 3), dropout
     (0 to 0.3), a limit of each gradient (0.6, 0.8, 1.0) and learning rate (1e-3, 1e-4)
     at random, with 8 heads, and trains 100 epochs of Adam in batches of 32 with weight
-    decay 1e-5.
+    decay 1e-5. ``modality_dropout`` is an addition.
 
     References
     ----------

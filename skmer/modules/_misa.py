@@ -186,10 +186,10 @@ class MisaFusion(nn.Module):
                 _mean((rebuilt[i] - projected[i]).square().mean(dim=1), has[i])
                 for i in streams
             ]
+            # Of one stream there are no pairs.
+            similarity = sum(similarities, projected[0].new_zeros(()))
             return {
-                # Of one stream there are no pairs.
-                "similarity": sum(similarities, projected[0].new_zeros(()))
-                / max(len(pairs), 1),
+                "similarity": similarity / max(len(pairs), 1),
                 "difference": sum(differences),
                 "reconstruction": sum(reconstructions) / len(has),
             }

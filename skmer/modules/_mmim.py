@@ -48,7 +48,8 @@ class MmimFusion(nn.Module):
     variance of the second's code from the first's. The log-likelihood of the code
     plus its entropy is a lower bound of what the two tell of each other (Barber and
     Agakov); the loss is minus this, the mean over the numbers of a code. Entropy is
-    that of a Gaussian with the variance that the number has in the batch. Codes are
+    that of a Gaussian with the variance that the number has in the batch, the most
+    that there can be: the bound holds as far as numbers are Gaussian. Codes are
     brought to variance 1 over their numbers and thought to have noise of variance
     0.01, so that those that shrink or become all alike have the bound 0, and the
     predicting networks and both encoders raise one quantity, by one optimiser.
