@@ -3,8 +3,7 @@
 from sklearn.base import clone
 
 from skmer._config import get_config
-from skmer.clips import ClipEncoder
-from skmer.encoders._backbones import (
+from skmer._pretrained import (
     DTYPES,
     load_backbone,
     load_config,
@@ -13,6 +12,7 @@ from skmer.encoders._backbones import (
     resolve_device,
     resolve_dtype,
 )
+from skmer.clips import ClipEncoder
 from skmer.utils._sklearn import StrOptions
 
 

@@ -5,8 +5,8 @@ from os import PathLike
 
 import numpy as np
 
+from skmer._pretrained import resolve_device, resolve_dtype
 from skmer.cache import Record
-from skmer.encoders._backbones import resolve_device, resolve_dtype
 from skmer.encoders._layers import (
     CACHE_LAYERS,
     LAYER_POOLING,

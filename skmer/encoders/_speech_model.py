@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skmer.encoders._backbones import (
+from skmer._pretrained import (
     depth_name,
     load_backbone,
     load_config,

@@ -14,8 +14,8 @@ from sklearn.pipeline import make_pipeline
 from tiny_text_models import FAMILIES, N_LAYERS, TEXTS, WIDTH, text_model
 from transformers import AutoModel, AutoTokenizer
 
+from skmer._pretrained import load_backbone, load_processor, unload_backbones
 from skmer.encoders import TextEncoder
-from skmer.encoders._backbones import load_backbone, load_processor, unload_backbones
 from skmer.encoders._forward import in_parts
 from skmer.encoders._pooling import pool
 from skmer.encoders._text_states import _room, text_states

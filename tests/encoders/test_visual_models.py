@@ -13,8 +13,8 @@ from sklearn.pipeline import make_pipeline
 from tiny_image_models import FAMILIES, N_LAYERS, image_model
 from transformers import AutoImageProcessor, AutoModel
 
+from skmer._pretrained import load_backbone, unload_backbones
 from skmer.encoders import VisualEncoder
-from skmer.encoders._backbones import load_backbone, unload_backbones
 from skmer.encoders._image_preprocessing import ImagePreprocessing
 from skmer.encoders._image_states import ImageModel, describe_images
 from skmer.encoders._pooling import pool

@@ -7,14 +7,13 @@ from numbers import Integral
 from typing import Any
 
 from skmer._config import get_config
-from skmer.encoders._models import find_model, has_safe_weights, model_identity
+from skmer._pretrained._models import find_model, has_safe_weights, model_identity
 
 __all__ = [
     "Backbone",
     "load_backbone",
     "load_config",
     "load_processor",
-    "model_identity",
     "resolve_device",
     "resolve_dtype",
     "unload_backbones",
@@ -316,7 +315,7 @@ def _once(what, model, revision, trust_remote_code, others, load, needs=()):
 
 
 def _quiet():
-    from skmer.encoders._models import quiet_transformers
+    from skmer._pretrained._models import quiet_transformers
 
     return quiet_transformers()
 
