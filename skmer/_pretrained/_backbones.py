@@ -8,6 +8,7 @@ from typing import Any
 
 from skmer._config import get_config
 from skmer._pretrained._models import find_model, has_safe_weights, model_identity
+from skmer.utils import import_optional
 
 __all__ = [
     "Backbone",
@@ -200,6 +201,8 @@ def load_backbone(
     n_layers=None,
     trust_remote_code=False,
     attn_implementation=None,
+    compile=False,
+    device_map=None,
     part=None,
     overrides=None,
 ):
@@ -222,6 +225,11 @@ def load_backbone(
         Run Python files that come with the model.
     attn_implementation : str or None, default=None
         Of attention; None leaves it to transformers.
+    compile : bool, default=False
+        Compile each block by ``torch.compile``, for inputs of any length.
+    device_map : str, dict or None, default=None
+        As for ``from_pretrained``, in place of one device: where the parts of a
+        model are put that no single device holds. Needs accelerate.
     part : str or None, default=None
         Attribute of the loaded model to keep, such as ``"encoder"``.
     overrides : dict or None, default=None
@@ -243,9 +251,11 @@ def load_backbone(
     dtype = resolve_dtype(dtype, device)
     overrides = dict(overrides or {})
     others = (
-        *(kind, device, dtype, n_layers, attn_implementation, part),
-        *sorted(overrides.items()),
+        *(kind, device, dtype, n_layers, attn_implementation, part, compile),
+        *(repr(device_map), *sorted(overrides.items())),
     )
+    if device_map is not None:
+        import_optional("accelerate", f"device_map={device_map!r}")
 
     def load(transformers, folder):
         import torch
@@ -268,6 +278,8 @@ def load_backbone(
         options = {}
         if attn_implementation is not None:
             options["attn_implementation"] = attn_implementation
+        if device_map is not None:
+            options["device_map"] = device_map
         network = _from_pretrained(
             getattr(transformers, kind),
             folder,
@@ -278,8 +290,16 @@ def load_backbone(
         )
         if part is not None:
             network = getattr(network, part)
-        network = network.eval().requires_grad_(False).to(device)
-        return Backbone(network, config, device, dtype)
+        network = network.eval().requires_grad_(False)
+        where = device
+        if device_map is None:
+            network = network.to(device)
+        else:
+            where = _first_device(network)
+        if compile:
+            for block in blocks(network):
+                block.compile(dynamic=True)
+        return Backbone(network, config, where, dtype)
 
     return _once("model", model, revision, trust_remote_code, others, load)
 
@@ -291,6 +311,22 @@ def depth_name(config):
 
 
 _DEPTH = "num_hidden_layers"
+
+
+def _first_device(network):
+    """Return the device that a model spread over several takes its input on."""
+    import torch
+
+    first = next(iter(network.hf_device_map.values()))
+    return "cpu" if first == "disk" else str(torch.device(first))
+
+
+def blocks(network):
+    """Return the blocks of a model, the longest list of modules in it."""
+    from torch import nn
+
+    lists = [m for m in network.modules() if isinstance(m, nn.ModuleList)]
+    return max(lists, key=lambda m: sum(p.numel() for p in m.parameters()), default=())
 
 
 def unload_backbones():

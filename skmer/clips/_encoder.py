@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from skmer._config import get_config
 from skmer.cache import config_digest, open_store
 from skmer.clips._cells import resolve_cells
-from skmer.clips._extraction import extract
+from skmer.clips._extraction import encode_in_tasks, extract
 from skmer.clips._sinks import Columns, Matrix, Reduced
 from skmer.exceptions import ExtractionWarning
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
@@ -221,6 +221,25 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
     def _clips_per_task(self):
         size = self.batch_size
         return self._auto_batch_size if size == "auto" else size
+
+    def _results(self, cells, stop):
+        """Encode clips; yield what is done as it is done.
+
+        Parameters
+        ----------
+        cells : list of str
+            Paths or texts.
+        stop : callable
+            Tells whether to begin nothing more.
+
+        Yields
+        ------
+        numbers : list of int
+            Which cells, in any order.
+        results : list
+            What ``_encode`` returns for them.
+        """
+        return encode_in_tasks(self, cells, stop)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):

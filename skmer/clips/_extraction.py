@@ -1,5 +1,6 @@
 """From cells to records: look up, compute what is missing, store as it completes."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -145,29 +146,26 @@ class _Work:
         return np.asarray([row for rows in lists for row in rows]), take
 
     def compute(self, numbers):
-        """Encode clips, in workers where asked, and store every batch at once."""
-        size = self.encoder._clips_per_task()
-        tasks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
-        encoder = self.encoder._for_workers()
+        """Encode clips and store what is done at once."""
+        cells = [self.cell(number) for number in numbers]
         failed = []
-        # No new task once one failed; those under way are still stored.
-        calls = (
-            delayed(_encode_task)(encoder, i, [self.cell(n) for n in task])
-            for i, task in enumerate(tasks)
-            if not failed
-        )
-        with tqdm(
-            total=len(numbers),
-            desc=type(self.encoder).__name__,
-            unit="clip",
-            disable=not self.encoder.verbose,
-        ) as bar:
-            for i, results in _run(calls, self.encoder.n_jobs):
+        # Nothing new once one failed; what is under way is still stored.
+        results = self.encoder._results(cells, lambda: bool(failed))
+        with (
+            closing(results),
+            tqdm(
+                total=len(numbers),
+                desc=type(self.encoder).__name__,
+                unit="clip",
+                disable=not self.encoder.verbose,
+            ) as bar,
+        ):
+            for places, found in results:
                 try:
-                    self.accept(tasks[i], results)
+                    self.accept([numbers[place] for place in places], found)
                 except MediaError as error:
                     failed.append(error)
-                bar.update(len(results))
+                bar.update(len(found))
         if failed:
             raise failed[0]
 
@@ -232,6 +230,36 @@ class _Work:
         if source != cell:
             stage, reason = "features", f"{source}: {reason}"
         return Failure(row, cell, stage, reason)
+
+
+def encode_in_tasks(encoder, cells, stop):
+    """Encode clips a few at a time, in joblib's workers where asked.
+
+    Parameters
+    ----------
+    encoder : ClipEncoder
+        Gives ``_encode``, ``_clips_per_task``, ``_for_workers`` and ``n_jobs``.
+    cells : list of str
+        Paths or texts.
+    stop : callable
+        Tells whether to begin nothing more.
+
+    Yields
+    ------
+    numbers : list of int
+        Which cells, in any order.
+    results : list of (Record or Exception)
+        What they gave.
+    """
+    size, sent = encoder._clips_per_task(), encoder._for_workers()
+    tasks = [range(i, min(i + size, len(cells))) for i in range(0, len(cells), size)]
+    calls = (
+        delayed(_encode_task)(sent, i, [cells[n] for n in task])
+        for i, task in enumerate(tasks)
+        if not stop()
+    )
+    for i, results in _run(calls, encoder.n_jobs):
+        yield list(tasks[i]), results
 
 
 def _run(calls, n_jobs):

@@ -14,11 +14,10 @@ from sklearn.pipeline import make_pipeline
 from tiny_text_models import FAMILIES, N_LAYERS, TEXTS, WIDTH, text_model
 from transformers import AutoModel, AutoTokenizer
 
-from skmer._pretrained import load_backbone, load_processor, unload_backbones
+from skmer._pretrained import load_backbone, unload_backbones
 from skmer.encoders import TextEncoder
-from skmer.encoders._forward import in_parts
 from skmer.encoders._pooling import pool
-from skmer.encoders._text_states import _room, text_states
+from skmer.encoders._text_states import _room
 
 LONG = "It went on and on, and no one knew why. " * 12
 
@@ -58,12 +57,29 @@ def test_every_layer_is_that_of_transformers(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_padded_batches_are_exact(name):
-    tokenizer = load_processor("AutoTokenizer", text_model(name))
+    encoder = TextEncoder(
+        text_model(name),
+        layers=list(range(N_LAYERS + 1)),
+        layer_pooling="concat",
+        pooling=None,
+        max_length=150,
+        batch_size=len(TEXTS),
+        cache=None,
+    )
     backbone = load_backbone("AutoModel", text_model(name), device="cpu")
-    common = {"n_states": N_LAYERS + 1, "max_length": 150, "pooling": None}
-    padded = text_states(TEXTS, tokenizer, backbone, **common, batch_tokens=10_000)
-    for text, states in zip(TEXTS, padded, strict=True):
-        assert_near(states, reference(name, text), 1e-5)
+    sizes = []
+    handle = backbone.model.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(len(kwargs["input_ids"])),
+        with_kwargs=True,
+    )
+    try:
+        padded = encoder.transform(TEXTS)[:, 0]
+    finally:
+        handle.remove()
+    assert max(sizes) > 1
+    for text, tokens in zip(TEXTS, padded, strict=True):
+        states = reference(name, text).transpose(1, 0, 2).reshape(len(tokens), -1)
+        assert_near(tokens, states, 1e-5)
 
 
 @pytest.mark.parametrize("name", ["bert", "qwen2"])
@@ -191,25 +207,6 @@ def test_one_model_for_all_clones_and_none_in_pickles(monkeypatch):
         np.testing.assert_array_equal(twin.transform(TEXTS), expected)
     assert len(loads) == 1
     assert len(pickle.dumps(encoder)) < 2_000
-
-
-def test_memory_that_runs_out_halves_the_batch():
-    sizes = []
-
-    def forward(items):
-        sizes.append(len(items))
-        if len(items) > 2:
-            raise torch.OutOfMemoryError("full")
-        return [item * 10 for item in items]
-
-    assert in_parts(forward, [1, 2, 3, 4, 5]) == [10, 20, 30, 40, 50]
-    assert sizes == [5, 2, 3, 1, 2]
-
-    def never(items):
-        raise torch.OutOfMemoryError("full")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        in_parts(never, [1, 2])
 
 
 def test_half_precision_and_overflow():
