@@ -317,7 +317,10 @@ def _first_device(network):
     """Return the device that a model spread over several takes its input on."""
     import torch
 
-    first = next(iter(network.hf_device_map.values()))
+    places = getattr(network, "hf_device_map", None)
+    if not places:  # all of it fits one
+        return str(next(network.parameters()).device)
+    first = next(iter(places.values()))
     return "cpu" if first == "disk" else str(torch.device(first))
 
 

@@ -1,6 +1,7 @@
 """TextEncoder with models of transformers, against transformers itself."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from tiny_text_models import FAMILIES, N_LAYERS, TEXTS, WIDTH, text_model
 from transformers import AutoModel, AutoTokenizer
 
 from skmer._pretrained import load_backbone, unload_backbones
+from skmer._pretrained._backbones import blocks
 from skmer.encoders import TextEncoder
 from skmer.encoders._pooling import pool
 from skmer.encoders._text_states import _room
@@ -236,3 +238,33 @@ def test_importing_brings_no_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_spread_over_several_places(tmp_path):
+    pytest.importorskip("accelerate", reason="device_map needs accelerate")
+    encoder = TextEncoder(text_model("llama"), layers="all", cache=None)
+    expected = encoder.transform(TEXTS)
+    where = {f"layers.{i}": "cpu" for i in range(N_LAYERS)}
+    where |= {"embed_tokens": "cpu", "norm": "cpu", "rotary_emb": "cpu"}
+    for device_map in ("auto", where, {**where, "layers.1": "disk"}):
+        spread = encoder.set_params(device_map=device_map).transform(TEXTS)
+        np.testing.assert_array_equal(spread, expected)
+
+
+def test_attention_and_compiling_are_choices():
+    expected = TextEncoder(text_model("bert"), cache=None).transform(TEXTS)
+    eager = TextEncoder(text_model("bert"), attn_implementation="eager", cache=None)
+    assert_near(eager.transform(TEXTS), expected, 1e-5)
+    with pytest.raises(ValueError, match="fast_one"):
+        eager.set_params(attn_implementation="fast_one").transform(TEXTS)
+
+
+# PyTorch's compiler uses what PyTorch deprecates.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+def test_compiled_models_are_the_same():
+    expected = TextEncoder(text_model("bert"), cache=None).transform(TEXTS)
+    compiled = TextEncoder(text_model("bert"), compile=True, cache=None)
+    assert_near(compiled.transform(TEXTS), expected, 1e-5)
+    model = load_backbone("AutoModel", text_model("bert"), compile=True).model
+    assert all(block._compiled_call_impl is not None for block in blocks(model))
