@@ -196,7 +196,8 @@ def test_early_exit_loads_no_block_in_vain(small_clips):
     unload_backbones()
     for name in FAMILIES:
         encoder = VisualEncoder(image_model(name), layers=2)
-        backbone, depth = encoder._load()
+        job = encoder._job()
+        backbone, depth = job.load("cpu"), job.depth
         blocks = {
             key.split("layer")[1].split(".")[1]
             for key, _ in backbone.model.named_parameters()
