@@ -165,7 +165,13 @@ def test_import_skmer_is_light():
 
 @pytest.mark.parametrize(
     "module",
-    ["skmer._pretrained", "skmer.encoders", "skmer.datasets", "skmer.media"],
+    [
+        "skmer._pretrained",
+        "skmer.datasets",
+        "skmer.encoders",
+        "skmer.enrichment",
+        "skmer.media",
+    ],
 )
 def test_clips_need_no_torch(module):
     heavy = "{'torch', 'transformers'}"

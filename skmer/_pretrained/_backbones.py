@@ -30,6 +30,7 @@ _PROCESSOR_FILES = {
         *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"),
         *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
     ),
+    "GenerationConfig": ("generation_config.json",),
 }
 _loaded = {}
 _lock = threading.RLock()
@@ -160,13 +161,13 @@ def load_config(model, *, revision=None, trust_remote_code=False):
 
 
 def load_processor(kind, model, *, revision=None, trust_remote_code=False, **options):
-    """Return what prepares inputs for a model, loaded once per process.
+    """Return what comes with a model besides its weights, loaded once per process.
 
     Parameters
     ----------
     kind : str
         Class of transformers: ``"AutoFeatureExtractor"``, ``"AutoImageProcessor"``,
-        ``"AutoTokenizer"``.
+        ``"AutoTokenizer"``, ``"GenerationConfig"``.
     model, revision, trust_remote_code
         As for :func:`load_backbone`.
     **options : str, number or bool
@@ -283,6 +284,8 @@ def load_backbone(
         network = _from_pretrained(
             getattr(transformers, kind),
             folder,
+            # Only AutoModel loads for features, of which parts go unused
+            unused=_UNUSED if kind == "AutoModel" else (),
             config=config,
             dtype=getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
@@ -359,7 +362,7 @@ def _quiet():
     return quiet_transformers()
 
 
-def _from_pretrained(kind, folder, **options):
+def _from_pretrained(kind, folder, *, unused, **options):
     """Load weights without drawing random numbers or logging what is left out."""
     import numpy as np
     import torch
@@ -384,20 +387,20 @@ def _from_pretrained(kind, folder, **options):
     missing = sorted(report["missing_keys"])
     mismatched = sorted(map(str, report["mismatched_keys"]))
     if missing or mismatched:
-        _refuse_random_weights(folder, missing + mismatched)
+        _refuse_random_weights(folder, missing + mismatched, unused)
     return network
 
 
-# Parameters that a forward pass in evaluation mode never uses.
+# Parameters that hidden states in evaluation mode never use.
 _UNUSED = ("masked_spec_embed", "pooler.", "lm_head.", "decoder.")
 
 
-def _refuse_random_weights(folder, names):
-    random = [name for name in names if not any(word in name for word in _UNUSED)]
+def _refuse_random_weights(folder, names, unused):
+    random = [name for name in names if not any(word in name for word in unused)]
     if random:
         raise OSError(
             f"{folder} lacks {len(random)} of the model's weights, the first: "
-            f"{random[0]}. Its features would be random. Use a checkpoint of the "
+            f"{random[0]}. Its results would be random. Use a checkpoint of the "
             "whole model."
         )
 

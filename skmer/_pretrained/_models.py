@@ -59,8 +59,8 @@ def find_model(model, revision=None, *, trust_remote_code=False, needs=()):
             )
         if not _has_any(folder, needs):
             raise OSError(
-                f"{folder} lacks {needs[0]}, which says how inputs are prepared. Copy "
-                "it from where the model comes from, or save the model's processor "
+                f"{folder} lacks {needs[0]}, which says how the model is used. Copy it "
+                "from where the model comes from, or save the model's processor "
                 "there with save_pretrained."
             )
         return folder

@@ -317,15 +317,7 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
             If X is no sequence of clips.
         """
         features, failures = self._extract(X, raising=self.on_error == "raise")
-        if failures:
-            first = failures[0]
-            warnings.warn(
-                f"{type(self).__name__}: {len(failures)} of {len(features)} clips "
-                f"could not be read and are rows of NaN, the first: {first.clip}: "
-                f"{first.stage}: {first.reason}. failures(X) lists them.",
-                ExtractionWarning,
-                stacklevel=_CALLER,
-            )
+        self._complain_of(failures, len(features), "are rows of NaN")
         return features
 
     def failures(self, X):
@@ -372,17 +364,21 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         self._validate_params()
         cells = self._cells(X)
         store = self._store()
-        sequences = self._sequence_columns()
-        if sequences is None and self._reduce is not None:
-            sink = Reduced(len(cells), len(self._feature_names()), self._reduce)
-        elif sequences is None:
-            sink = Matrix(len(cells), len(self._feature_names()), self._parts())
-        else:
-            sink = Columns(len(cells), sequences, store)
+        sink = self._sink(len(cells), store)
         failures = extract(
             self, cells, store, self._namespace(), sink, stop_at_failure=raising
         )
         return sink.finish(), failures
+
+    def _sink(self, n_clips, store):
+        """Return where the values of records go."""
+        sequences = self._sequence_columns()
+        if sequences is not None:
+            return Columns(n_clips, sequences, store)
+        n_features = len(self._feature_names())
+        if self._reduce is not None:
+            return Reduced(n_clips, n_features, self._reduce)
+        return Matrix(n_clips, n_features, self._parts())
 
     def _store(self):
         folder = self.cache
@@ -399,6 +395,18 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
                 "params": self._key_params(),
             }
         )
+
+    def _complain_of(self, failures, n_clips, outcome):
+        """Warn of the clips that could not be read, called by what the user calls."""
+        if failures:
+            first = failures[0]
+            warnings.warn(
+                f"{type(self).__name__}: {len(failures)} of {n_clips} clips could not "
+                f"be read and {outcome}, the first: {first.clip}: {first.stage}: "
+                f"{first.reason}. failures(X) lists them.",
+                ExtractionWarning,
+                stacklevel=_CALLER + 1,
+            )
 
     def _complain_all_missing(self, n_clips, found="given"):
         remedy = self._remedy or _REMEDY[self._column]
