@@ -53,7 +53,8 @@ class Transcriber(ClipEncoder):
     language : str or None, default=None
         What is spoken: a code (``"zh"``) or an English name (``"chinese"``). None
         is what the model's generation config says, else it is detected clip by
-        clip. Models that know English only take None.
+        clip, which takes another pass of the encoder. Models that know English only
+        take None.
     overwrite : bool, default=False
         Give every clip the text that is heard in its sound, and None where nothing
         is, whatever text it has.
@@ -364,6 +365,8 @@ class Transcriber(ClipEncoder):
             for i, text in zip(sounds, texts, strict=True):
                 if text is None:
                     results[i] = MediaError(cells[i], "text", _OVERFLOW)
+                elif isinstance(text, MemoryError):
+                    results[i] = text
                 elif text:
                     letters = np.frombuffer(text.encode(), dtype=np.uint8)
                     results[i] = Record("ok", {"text": letters})

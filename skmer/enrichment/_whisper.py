@@ -10,6 +10,10 @@ _NO_NEWS = (
     "Passing `generation_config` together with generation-related arguments",
     "Both `max_new_tokens`",
 )
+_NO_ROOM = (
+    "the device has no memory for this sound alone ({reason}). Use dtype='float16', "
+    "fewer beams or another device"
+)
 _generation_log = logging.getLogger("transformers.generation.utils")
 
 
@@ -114,7 +118,7 @@ class Writer:
 
         Returns
         -------
-        texts : list of (str or None)
+        texts : list of (str, None or MemoryError)
             None where the model's numbers overflow, so that what it writes has
             nothing to do with the sound.
         """
@@ -129,10 +133,11 @@ class Writer:
             group = groups.pop()
             try:
                 written = self._generate([sounds[i] for i in group])
-            except torch.OutOfMemoryError:
-                if len(group) == 1:
-                    raise
+            except torch.OutOfMemoryError as error:
                 written = None
+                if len(group) == 1:
+                    reason = str(error).partition("\n")[0]
+                    written = [MemoryError(_NO_ROOM.format(reason=reason))]
             if written is not None:
                 for i, text in zip(group, written, strict=True):
                     texts[i] = text
