@@ -47,7 +47,7 @@ def encode_with(job, cells, device):
     clips = [_Clip(job, cell, read(cell)) for cell in cells]
     places = [(clip, place) for clip in clips for place in range(len(clip.stretches))]
     if places:
-        forward, room = job.forward_on(device), Room()
+        forward, room = partial(job.forward, job.load(device)), Room()
         for batch in job.batches([c.stretches[p] for c, p in places], device):
             stretches = [places[i][0].stretches[places[i][1]] for i in batch]
             parts = Fetch(room.run(forward, stretches)).wait()
@@ -277,7 +277,7 @@ class _Ahead:
         """Run batches on a device; the copies of one are made beside the next."""
         under_way = deque()
         try:
-            forward, room = self.job.forward_on(device), Room()
+            forward, room = partial(self.job.forward, self.job.load(device)), Room()
             while True:
                 try:
                     batch = self.todo.get(block=not under_way)

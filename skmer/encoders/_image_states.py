@@ -142,7 +142,7 @@ class ImageJob(Job):
     def __init__(self, model, load, preprocessing, reader, *, states, depth, **job):
         super().__init__(**job)
         self.model = model
-        self.load = load
+        self._load = load
         self.preprocessing = preprocessing
         self.reader = reader
         self.embeds = states is None
@@ -163,30 +163,31 @@ class ImageJob(Job):
             for i in range(0, len(pictures), _RUN)
         ]
 
-    def forward_on(self, device):
-        """Load the model; return its forward pass."""
+    def load(self, device):
+        """Return the model on a device."""
+        return self._load(device)
+
+    def forward(self, backbone, stretches):
+        """Run pictures through the model."""
         import torch
 
-        backbone = self.load(device)
-
-        def forward(stretches):
-            together = np.concatenate([stretch.values for stretch in stretches])
-            values = self.preprocessing.normalise(to_device(together, backbone.device))
-            values = values.to(dtype=getattr(torch, backbone.dtype))
-            with torch.inference_mode():
-                if self.embeds:
-                    states = [self.model.embed(backbone, values)]
-                else:
-                    states = self.model.states(backbone, values)
-            ends = np.cumsum([len(stretch) for stretch in stretches])
-            return [
-                self.keep(
-                    [s[end - len(stretch) : end] for s in states], stretch, self.taken
-                )
-                for stretch, end in zip(stretches, ends.tolist(), strict=True)
-            ]
-
-        return forward
+        together = np.concatenate([stretch.values for stretch in stretches])
+        values = self.preprocessing.normalise(to_device(together, backbone.device))
+        values = values.to(dtype=getattr(torch, backbone.dtype))
+        with torch.inference_mode():
+            if self.embeds:
+                states = [self.model.embed(backbone, values)]
+            else:
+                states = self.model.states(backbone, values)
+        starts = np.cumsum([0, *map(len, stretches)]).tolist()
+        return [
+            self.keep(
+                [state[start : start + len(stretch)] for state in states],
+                stretch,
+                self.taken,
+            )
+            for start, stretch in zip(starts, stretches, strict=False)
+        ]
 
     def arrays(self, name, values):
         """Return what a record holds of a region."""

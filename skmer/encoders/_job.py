@@ -56,19 +56,24 @@ class Job(ABC):
         """Cut what was read of a clip into stretches, a list of Stretch."""
 
     @abstractmethod
-    def forward_on(self, device):
-        """Load the model; return its forward pass.
+    def load(self, device):
+        """Return the model on a device, a Backbone."""
+
+    @abstractmethod
+    def forward(self, backbone, stretches):
+        """Run the model.
 
         Parameters
         ----------
-        device : str
-            Where it is to run.
+        backbone : Backbone
+            As :meth:`load` returns it.
+        stretches : list of Stretch
+            A batch.
 
         Returns
         -------
-        forward : callable
-            Takes a list of Stretch, returns for each a Tensor, what
-            :func:`~skmer.encoders._stretches.describe` keeps of its states.
+        parts : list of Tensor
+            For each stretch what :meth:`keep` keeps of its states.
         """
 
     @abstractmethod

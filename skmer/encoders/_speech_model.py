@@ -257,21 +257,20 @@ class SpeechJob(Job):
         """Cut sound into windows."""
         return self.model.windows(found)
 
-    def forward_on(self, device):
-        """Load the model; return its forward pass."""
-        backbone = self.model.backbone(self.depth, device=device, **self.loading)
+    def load(self, device):
+        """Return the model on a device."""
+        return self.model.backbone(self.depth, device=device, **self.loading)
 
-        def forward(windows):
-            outputs = self.model.run(backbone, windows)
-            if self.depth is not None:
-                # The last of a model that was cut off is not the model's last.
-                outputs = [states[:-1] for states in outputs]
-            return [
-                self.keep(states, window, self.taken)
-                for states, window in zip(outputs, windows, strict=True)
-            ]
-
-        return forward
+    def forward(self, backbone, stretches):
+        """Run windows through the model."""
+        outputs = self.model.run(backbone, stretches)
+        if self.depth is not None:
+            # The last of a model that was cut off is not the model's last.
+            outputs = [states[:-1] for states in outputs]
+        return [
+            self.keep(states, window, self.taken)
+            for states, window in zip(outputs, stretches, strict=True)
+        ]
 
     def arrays(self, name, values):
         """Return what a record holds."""

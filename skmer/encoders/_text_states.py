@@ -42,7 +42,7 @@ class TextJob(Job):
 
     def __init__(self, load, device, tokenizer, *, n_states, states, max_length, **job):
         super().__init__(**job)
-        self.load = load
+        self._load = load
         self.tokenizer = tokenizer
         self.n_states = n_states
         self.taken = states
@@ -78,23 +78,22 @@ class TextJob(Job):
             start += len(part)
         return windows
 
-    def forward_on(self, device):
-        """Load the model; return its forward pass."""
-        backbone = self.load(device)
+    def load(self, device):
+        """Return the model on a device."""
+        return self._load(device)
 
-        def forward(windows):
-            states = _hidden_states(backbone, self.tokenizer.pad_token_id, windows)
-            inside = slice(len(self.before), None)
-            return [
-                self.keep(
-                    [s[row, inside][: window.n_steps] for s in states[: self.n_states]],
-                    window,
-                    self.taken,
-                )
-                for row, window in enumerate(windows)
-            ]
-
-        return forward
+    def forward(self, backbone, stretches):
+        """Run windows through the model."""
+        states = _hidden_states(backbone, self.tokenizer.pad_token_id, stretches)
+        first, states = len(self.before), states[: self.n_states]
+        return [
+            self.keep(
+                [state[row, first : first + window.n_steps] for state in states],
+                window,
+                self.taken,
+            )
+            for row, window in enumerate(stretches)
+        ]
 
     def arrays(self, name, values):
         """Return what a record holds."""

@@ -181,16 +181,16 @@ class Doubling(Job):
     def stretches(self, found):
         return [Stretch(found, 0, 1, 1)]
 
-    def forward_on(self, device):
-        def forward(stretches):
-            time.sleep(self.run_seconds)
-            numbers = [int(stretch.values[0]) for stretch in stretches]
-            if any(number < 0 for number in numbers):
-                raise RuntimeError("a number below zero")
-            self.batches_run.append(numbers)
-            return [torch.tensor([[[[2.0 * number]]]]).double() for number in numbers]
+    def load(self, device):
+        return None
 
-        return forward
+    def forward(self, backbone, stretches):
+        time.sleep(self.run_seconds)
+        numbers = [int(stretch.values[0]) for stretch in stretches]
+        if any(number < 0 for number in numbers):
+            raise RuntimeError("a number below zero")
+        self.batches_run.append(numbers)
+        return [torch.tensor([[[[2.0 * number]]]]).double() for number in numbers]
 
     def arrays(self, name, values):
         return {"values": values[0]}
@@ -279,21 +279,16 @@ class _Jitter:
 def test_reading_goes_on_beside_the_model():
     job = Doubling(batch_size=1)
 
-    def forward_on(device):
-        forward = Doubling.forward_on(job, device)
+    def after_later_ones(backbone, stretches):
+        last = min(int(stretches[0].values[0]) + 3, 20)
+        waited = 0
+        while len(job.reader.times) < last:
+            time.sleep(0.01)
+            waited += 1
+            assert waited < 2000, "nothing was read beside the model"
+        return Doubling.forward(job, backbone, stretches)
 
-        def after_later_ones(stretches):
-            last = min(int(stretches[0].values[0]) + 3, 20)
-            waited = 0
-            while len(job.reader.times) < last:
-                time.sleep(0.01)
-                waited += 1
-                assert waited < 2000, "nothing was read beside the model"
-            return forward(stretches)
-
-        return after_later_ones
-
-    job.forward_on = forward_on
+    job.forward = after_later_ones
     cells = [str(i) for i in range(20)]
     assert len(_collect(encode_ahead(job, cells, ["cpu"], 1, _never))) == 20
 

@@ -111,9 +111,9 @@ def test_company_in_a_batch_changes_nothing(name):
         found = [{"frame": job.preprocessing.shrink(part)} for part in parts]
         stretches = [stretch for one in found for stretch in job.stretches(one)]
         assert [len(stretch) for stretch in stretches] == [2, 3, 8, 4, 8, 5]
-        rows, forward = {}, job.forward_on("cpu")
+        rows, backbone = {}, job.load("cpu")
         for batch in job.batches(stretches, "cpu"):
-            values = forward([stretches[i] for i in batch])
+            values = job.forward(backbone, [stretches[i] for i in batch])
             rows.update(zip(batch, values, strict=True))
         rows = np.concatenate([rows[i].numpy()[:, 0] for i in range(6)])
         assert_near(rows, expected, 1e-5)
