@@ -36,17 +36,20 @@ TESTS = Path(__file__).resolve().parents[1]
 @contextmanager
 def _dask(environment, folder):
     pytest.importorskip("distributed", reason="Dask is not installed: skmer[dask]")
+    import dask
     from distributed import Client, LocalCluster
 
-    cluster = LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        # The port it takes otherwise may be in use.
-        dashboard_address="127.0.0.1:0",
-        local_directory=folder,
-        env=environment,
-    )
-    with cluster, Client(cluster):
+    with (
+        dask.config.set({"temporary-directory": folder}),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            # The port it takes otherwise may be in use.
+            dashboard_address="127.0.0.1:0",
+            env=environment,
+        ) as cluster,
+        Client(cluster),
+    ):
         yield {"backend": "dask"}
 
 
