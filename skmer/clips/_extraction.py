@@ -258,21 +258,25 @@ def encode_in_tasks(encoder, cells, stop):
         for i, task in enumerate(tasks)
         if not stop()
     )
-    for i, results in _run(calls, encoder.n_jobs):
-        yield list(tasks[i]), results
+    with closing(_run(calls, encoder.n_jobs)) as done:
+        for i, results in done:
+            yield list(tasks[i]), results
 
 
 def _run(calls, n_jobs):
     """Yield the results of calls as they complete, in any order."""
     backend, _ = get_active_backend()
-    if backend.supports_return_generator or effective_n_jobs(n_jobs) == 1:
+    if effective_n_jobs(n_jobs) == 1:
+        for function, args, options in calls:
+            yield function(*args, **options)
+    elif backend.supports_return_generator:
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
-        return
-    # The multiprocessing backend and those built on it (ray's) return lists only:
-    # short ones, so that what is finished is stored before the end.
-    with Parallel(n_jobs=n_jobs) as parallel:
-        while some := list(islice(calls, 4 * effective_n_jobs(n_jobs))):
-            yield from parallel(some)
+    else:
+        # The multiprocessing backend and those built on it (ray's) return lists only:
+        # short ones, so that what is finished is stored before the end.
+        with Parallel(n_jobs=n_jobs) as parallel:
+            while some := list(islice(calls, 4 * effective_n_jobs(n_jobs))):
+                yield from parallel(some)
 
 
 def _encode_task(encoder, number, cells):
