@@ -192,13 +192,6 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         """
         return True
 
-    def _for_workers(self):
-        """Return the encoder that workers get, self unless it uses settings.
-
-        Worker processes do not see what ``skmer.set_config`` was told here.
-        """
-        return self
-
     def _sequence_columns(self):
         """Return names of record arrays that become object cells, or None.
 

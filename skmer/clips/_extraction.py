@@ -9,12 +9,13 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
+from skmer._config import get_config, thread_settings
 from skmer.cache import Record, make_keys, text_id
 from skmer.clips._cells import is_path_column
 from skmer.exceptions import MediaError
 
 # Failures that may be gone the next time: never stored.
-_PASSING = (MemoryError, OSError)
+_PASSING = (MemoryError, OSError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ def encode_in_tasks(encoder, cells, stop):
     Parameters
     ----------
     encoder : ClipEncoder
-        Gives ``_encode``, ``_clips_per_task``, ``_for_workers`` and ``n_jobs``.
+        Gives ``_encode``, ``_clips_per_task`` and ``n_jobs``.
     cells : list of str
         Paths or texts.
     stop : callable
@@ -251,10 +252,11 @@ def encode_in_tasks(encoder, cells, stop):
     results : list of (Record or Exception)
         What they gave.
     """
-    size, sent = encoder._clips_per_task(), encoder._for_workers()
+    size = encoder._clips_per_task()
+    settings = {name: get_config()[name] for name in ("device", "dtype")}
     tasks = [range(i, min(i + size, len(cells))) for i in range(0, len(cells), size)]
     calls = (
-        delayed(_encode_task)(sent, i, [cells[n] for n in task])
+        delayed(_encode_task)(encoder, i, [cells[n] for n in task], settings)
         for i, task in enumerate(tasks)
         if not stop()
     )
@@ -279,9 +281,10 @@ def _run(calls, n_jobs):
                 yield from parallel(some)
 
 
-def _encode_task(encoder, number, cells):
-    """Encode one batch in whatever process joblib chose."""
-    results = [_as_record(encoder, result) for result in encoder._encode(cells)]
+def _encode_task(encoder, number, cells, settings):
+    """Encode one batch in whatever process or thread joblib chose."""
+    with thread_settings(**settings):
+        results = [_as_record(encoder, result) for result in encoder._encode(cells)]
     if len(results) != len(cells):
         raise RuntimeError(
             f"{type(encoder).__name__}._encode returned {len(results)} results for "

@@ -8,11 +8,17 @@ import numpy as np
 class Room:
     """Run batches, in parts where a device's memory does not hold them whole.
 
-    What did not fit once is not tried again: later batches of that size are cut
+    What did not fit once is not tried again: later batches of that cost are cut
     beforehand.
+
+    Parameters
+    ----------
+    cost : callable
+        Tells what a list of stretches takes.
     """
 
-    def __init__(self):
+    def __init__(self, cost):
+        self.cost = cost
         self.budget = math.inf
 
     def run(self, forward, stretches):
@@ -32,11 +38,13 @@ class Room:
         """
         import torch
 
-        size = len(stretches) * max(map(len, stretches))
+        size = self.cost(stretches)
         if size <= self.budget or len(stretches) == 1:
             try:
                 return forward(stretches)
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not _is_of_memory(error):
+                    raise
                 reason = str(error).partition("\n")[0]
             # Outside the except clause, whose traceback keeps the tensors alive.
             if torch.cuda.is_available():
@@ -48,6 +56,17 @@ class Room:
         return self.run(forward, stretches[:half]) + self.run(forward, stretches[half:])
 
 
+def _is_of_memory(error):
+    """Tell whether an error says that there is no memory, of whatever device."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    said = str(error).lower()
+    return any(words in said for words in _MEMORY)
+
+
+_MEMORY = ("out of memory", "can't allocate memory", "status_alloc_failed")
 _NO_ROOM = (
     "the device has no memory for a single stretch of it ({reason}). Use "
     "dtype='float16', shorter stretches (window_seconds, max_length) or another device"
@@ -92,7 +111,7 @@ class Fetch:
         import torch
 
         self.copies = [
-            t.detach().to("cpu", non_blocking=True) if torch.is_tensor(t) else t
+            t.detach().to("cpu", non_blocking=t.is_cuda) if torch.is_tensor(t) else t
             for t in tensors
         ]
         self.events = []

@@ -163,6 +163,19 @@ class ImageJob(Job):
             for i in range(0, len(pictures), _RUN)
         ]
 
+    def batches(self, stretches, device):
+        """Return batches; only pictures of one size go together."""
+        sizes = {}
+        for i, stretch in enumerate(stretches):
+            sizes.setdefault(stretch.values.shape[1:], []).append(i)
+        return [
+            [numbers[i] for i in batch]
+            for numbers in sizes.values()
+            for batch in super(ImageJob, self).batches(
+                [stretches[i] for i in numbers], device
+            )
+        ]
+
     def load(self, device):
         """Return the model on a device."""
         return self._load(device)

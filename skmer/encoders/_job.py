@@ -8,7 +8,6 @@ import numpy as np
 from skmer.cache import Record
 from skmer.encoders._layers import combine
 from skmer.encoders._stretches import describe, like_lengths, put_together
-from skmer.exceptions import MediaError
 
 _NOT_FINITE = (
     "the model gives infinite values. In float16 large values overflow: set "
@@ -94,6 +93,10 @@ class Job(ABC):
             return math.inf, self.batch_size
         return (self.cpu_budget if device == "cpu" else self.gpu_budget), None
 
+    def cost(self, stretches):
+        """Return what a batch takes of a device's memory, in units of its own."""
+        return len(stretches) * max(map(len, stretches))
+
     def batches(self, stretches, device):
         """Return batches, lists of the numbers of stretches."""
         budget, at_most = self.limits(device)
@@ -105,13 +108,11 @@ class Job(ABC):
         """Return what a clip needs of the states of one of its stretches."""
         return describe(states, stretch, self.pooling, taken)
 
-    def record(self, cell, stretches, parts):
-        """Return the record of a clip, or why there is none.
+    def record(self, stretches, parts):
+        """Return the record of a clip, or the error that there is none for.
 
         Parameters
         ----------
-        cell : str
-            Path or text.
         stretches : list of Stretch
             Of the clip.
         parts : list of ndarray
@@ -124,7 +125,8 @@ class Job(ABC):
                 [parts[i] for i in own], [stretches[i] for i in own], self.pooling
             )
             if not np.isfinite(values).all():
-                return MediaError(cell, "encode", _NOT_FINITE)
+                # Not remembered: another number format or device may do.
+                return OverflowError(_NOT_FINITE)
             if self.pooling is None:
                 order = range(values.shape[1])
                 frames = combine({"states": values}, order, self.layer_pooling, 1)

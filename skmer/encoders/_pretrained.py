@@ -1,9 +1,9 @@
 """What encoders that run a pretrained model on request share."""
 
+import os
 from abc import abstractmethod
 
 from joblib.parallel import get_active_backend
-from sklearn.base import clone
 
 from skmer._config import get_config
 from skmer._pretrained import (
@@ -17,6 +17,9 @@ from skmer._pretrained import (
 from skmer.clips import ClipEncoder
 from skmer.encoders._engine import encode_ahead, encode_with
 from skmer.utils._sklearn import StrOptions
+
+# Clips of a task for workers of other machines, which may have GPUs.
+_REMOTE_CLIPS = 32
 
 
 class PretrainedEncoder(ClipEncoder):
@@ -94,33 +97,30 @@ class PretrainedEncoder(ClipEncoder):
             )
         return [resolve_device(device) for device in given]
 
-    def _on_cpu(self):
-        return self._devices() == ["cpu"]
-
     @abstractmethod
     def _job(self):
         """Return what a call of the model has to do, a Job."""
 
     def _encode(self, cells):
-        return encode_with(self._job(), cells, self._devices()[0])
+        devices = self._devices()
+        # Of several, the workers of a machine take one each, in turn.
+        device = devices[os.getpid() % len(devices)]
+        return encode_with(self._job(), cells, device)
+
+    def _clips_per_task(self):
+        if self.batch_size == "auto" and not self._is_built_in and self.device != "cpu":
+            if not _works_here():
+                return _REMOTE_CLIPS
+        return super()._clips_per_task()
 
     def _results(self, cells, stop):
-        devices = None if self._is_built_in else self._devices()
-        one_cpu = isinstance(self.device, str) and devices == ["cpu"]
-        if devices is None or one_cpu or not _works_here():
+        # Other machines have devices of their own.
+        if self._is_built_in or not _works_here():
+            return super()._results(cells, stop)
+        devices = self._devices()
+        if isinstance(self.device, str) and devices == ["cpu"]:
             return super()._results(cells, stop)
         return encode_ahead(self._job(), cells, devices, self.n_jobs, stop)
-
-    def _for_workers(self):
-        if self._is_built_in:
-            return self
-        config = get_config()
-        pinned = {
-            name: config[name]
-            for name in ("device", "dtype")
-            if getattr(self, name) == "auto" and config[name] != "auto"
-        }
-        return clone(self).set_params(**pinned) if pinned else self
 
 
 def _works_here():

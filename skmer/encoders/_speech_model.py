@@ -1,10 +1,8 @@
 """Sound through a speech model, in windows."""
 
 import math
-import threading
 import warnings
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -22,7 +20,6 @@ from skmer.media import read_audio
 
 # What the tests compare with transformers, state by state.
 FAMILIES = ("hubert", "wavlm", "wav2vec2", "data2vec-audio", "whisper")
-_filters = threading.Lock()
 
 
 class SpeechModel:
@@ -74,8 +71,9 @@ class SpeechModel:
         )
         self.warns = config.model_type == "wavlm"
 
+    @cached_property
     def extractor(self):
-        """Return what turns sound into the model's input."""
+        """What turns sound into the model's input."""
         return load_processor("AutoFeatureExtractor", **self.source)
 
     def backbone(self, n_layers, **where):
@@ -103,7 +101,7 @@ class SpeechModel:
         -------
         windows : list of Stretch
         """
-        extractor = self.extractor()
+        extractor = self.extractor
         seconds = self.window_seconds
         if self.whisper:
             seconds = min(seconds, extractor.chunk_length)
@@ -140,7 +138,7 @@ class SpeechModel:
         """Return how many frames stand for so much sound."""
         if self.whisper:
             # Two steps of the spectrogram make a frame.
-            return math.ceil(math.ceil(n_samples / self.extractor().hop_length) / 2)
+            return math.ceil(math.ceil(n_samples / self.extractor.hop_length) / 2)
         for kernel, stride in zip(
             self.config.conv_kernel, self.config.conv_stride, strict=True
         ):
@@ -174,7 +172,7 @@ class SpeechModel:
 
         mask, device = None, backbone.device
         if self.whisper:
-            extractor = self.extractor()
+            extractor = self.extractor
             values = extractor(
                 [window.values for window in batch],
                 sampling_rate=extractor.sampling_rate,
@@ -190,8 +188,11 @@ class SpeechModel:
                 within = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
                 mask = to_device(within.astype(np.int64), device)
         values = to_device(values, device, getattr(torch, backbone.dtype))
-        quiet = _quiet_masks() if self.warns and mask is not None else nullcontext()
-        with quiet, torch.inference_mode():
+        if self.warns and mask is not None:
+            # Of a way to pass masks that WavLM has to itself; for good, since the list
+            # of filters belongs to all threads.
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+        with torch.inference_mode():
             output = backbone.model(
                 values, attention_mask=mask, output_hidden_states=True
             )
@@ -200,17 +201,6 @@ class SpeechModel:
             [state[i, : window.n_steps] for state in states]
             for i, window in enumerate(batch)
         ]
-
-
-@contextmanager
-def _quiet_masks():
-    """Keep WavLM's warning about its own masks from users.
-
-    The list of filters is the process's: one thread at a time changes it.
-    """
-    with _filters, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-        yield
 
 
 class SpeechJob(Job):
@@ -242,7 +232,7 @@ class SpeechJob(Job):
         self.taken = [-1 if s == "last" else s for s in states]
         self.loading = loading
         self.longest = model.longest
-        rate = model.extractor().sampling_rate
+        rate = model.extractor.sampling_rate
         self.reader = partial(_read, rate=rate, max_seconds=max_seconds)
 
     def limits(self, device):
@@ -250,8 +240,12 @@ class SpeechJob(Job):
         budget, at_most = super().limits(device)
         if self.model.whisper and at_most is None and budget:
             # Whatever a window holds, it is run at full length.
-            return math.inf, max(1, budget // self.model.extractor().n_samples)
+            return math.inf, max(1, budget // self.model.extractor.n_samples)
         return budget, at_most
+
+    def cost(self, stretches):
+        """Return what a batch takes of a device's memory."""
+        return len(stretches) if self.model.whisper else super().cost(stretches)
 
     def stretches(self, found):
         """Cut sound into windows."""

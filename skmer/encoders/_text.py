@@ -219,10 +219,20 @@ class TextEncoder(PretrainedEncoder):
                 f"counts words, the other characters. Got {self.n_features} instead."
             )
 
+    def _devices(self):
+        if self.device_map is not None and not isinstance(self.device, str):
+            raise ValueError(
+                f"device_map={self.device_map!r} says where the parts of one model "
+                f"go, device={self.device!r} runs a model on each: give one of them."
+            )
+        return super()._devices()
+
     def _text_config(self):
         config = self._config()
         parts = ("num_hidden_layers", "hidden_size", "vocab_size")
-        if config.is_encoder_decoder or not all(hasattr(config, p) for p in parts):
+        speech = hasattr(config, "conv_kernel")  # the likes of HuBERT
+        whole = all(hasattr(config, part) for part in parts)
+        if config.is_encoder_decoder or speech or not whole:
             raise ValueError(
                 f"{self.model} is a model of type {config.model_type!r}. TextEncoder "
                 "takes encoders like BERT and decoders like Qwen and Llama."

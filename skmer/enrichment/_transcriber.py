@@ -4,7 +4,6 @@ from numbers import Integral, Real
 from os import PathLike
 
 import numpy as np
-from sklearn.base import clone
 
 from skmer._config import get_config
 from skmer._pretrained import (
@@ -328,22 +327,16 @@ class Transcriber(ClipEncoder):
             "max_seconds": float(self.max_seconds),
         }
 
-    def _for_workers(self):
-        config = get_config()
-        pinned = {
-            name: config[name]
-            for name in ("device", "dtype")
-            if getattr(self, name) == "auto" and config[name] != "auto"
-        }
-        return clone(self).set_params(**pinned) if pinned else self
-
-    def _batch_size(self, on_cpu):
+    def _batch_size(self):
         if self.batch_size != "auto":
             return self.batch_size
-        return on_cpu if resolve_device(self.device) == "cpu" else _GPU_BATCH
+        return 1 if resolve_device(self.device) == "cpu" else _GPU_BATCH
 
     def _clips_per_task(self):
-        return self._batch_size(on_cpu=self._auto_batch_size)
+        if self.batch_size != "auto":
+            return self.batch_size
+        # The device is perhaps that of a worker elsewhere.
+        return self._auto_batch_size if self.device == "cpu" else _GPU_BATCH
 
     def _encode(self, cells):
         extractor = load_processor("AutoFeatureExtractor", **self._source)
@@ -360,11 +353,11 @@ class Transcriber(ClipEncoder):
                 sounds[i] = sound
         if sounds:
             texts = self._writer(extractor).write(
-                list(sounds.values()), self._batch_size(on_cpu=1)
+                list(sounds.values()), self._batch_size()
             )
             for i, text in zip(sounds, texts, strict=True):
                 if text is None:
-                    results[i] = MediaError(cells[i], "text", _OVERFLOW)
+                    results[i] = OverflowError(_OVERFLOW)
                 elif isinstance(text, MemoryError):
                     results[i] = text
                 elif text:

@@ -1,6 +1,9 @@
 """The engine that reads ahead of the models, beside the one that does not."""
 
+import json
 import os
+import shutil
+import signal
 import threading
 import time
 
@@ -8,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from joblib import parallel_config
+from joblib import cpu_count, parallel_config
 from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import TEXTS, text_model
 
+from skmer import config_context
 from skmer._pretrained import load_backbone
 from skmer.cache import Record
 from skmer.encoders import SpeechEncoder, TextEncoder, VisualEncoder
@@ -306,22 +310,28 @@ def test_what_is_read_ahead_is_bounded():
     assert most * n_bytes <= _HELD_BYTES + 8 * n_bytes
 
 
+def _gone(before):
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def test_an_error_of_the_model_ends_the_run():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     cells = ["1", "2", "-3", *map(str, range(50))]
     with pytest.raises(RuntimeError, match="below zero"):
         _collect(encode_ahead(Doubling(), cells, ["cpu", "cpu"], 1, _never))
-    assert threading.active_count() == before
+    _gone(before)
 
 
 def test_a_run_that_is_left_leaves_nothing_behind():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     cells = [str(i) for i in range(1000)]
     job = Doubling(run_seconds=0.001)
     results = encode_ahead(job, cells, ["cpu"], 1, _never)
     next(results)
     results.close()
-    assert threading.active_count() == before
+    _gone(before)
     assert len(job.reader.times) < 1000
 
 
@@ -351,16 +361,112 @@ def _process_of(cell):
 
 
 def test_number_of_readers():
-    assert n_readers(3, ["cpu"]) == 3
-    assert n_readers(None, ["cpu"]) == 1
-    assert n_readers(None, ["cuda:0"]) == os.cpu_count()
+    assert n_readers(3, ["cpu"], 100) == 3
+    assert n_readers(3, ["cpu"], 2) == 2
+    assert n_readers(None, ["cpu"], 100) == 1
+    assert n_readers(None, ["cuda:0"], 10**6) == cpu_count()
+    assert n_readers(None, ["cuda:0"], 7) == 1
     with parallel_config(backend="threading", n_jobs=5):
-        assert n_readers(None, ["cuda:0"]) == 5
+        assert n_readers(None, ["cuda:0"], 100) == 5
+
+
+def test_a_clip_that_kills_who_reads_it():
+    job = Doubling()
+    job.reader = _dies_of_five
+    results = _collect(
+        encode_ahead(job, [str(i) for i in range(12)], ["cpu"], 2, _never)
+    )
+    assert isinstance(results[5], OSError) and "died" in str(results[5])
+    del results[5]
+    assert _values(results) == [2.0 * i for i in range(12) if i != 5]
+
+
+def _dies_of_five(cell):
+    if cell == "5":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.array([float(cell)])
+
+
+def test_texts_come_back_as_they_are_done():
+    job = Doubling(batch_size=4)
+    job.reader = None
+    job.stretches = lambda found: [Stretch(np.array([float(found)]), 0, 1, 1)]
+    cells, late = [str(i) for i in range(4000)], []
+    done = 0
+    for numbers, _ in encode_ahead(job, cells, ["cpu"], None, _never):
+        done += len(numbers)
+        late.append(4 * len(job.batches_run) - done)
+    assert done == 4000
+    assert max(late) < 1000
+
+
+def test_settings_of_other_threads_do_not_matter(sounds):
+    # Threads that start meanwhile would begin with the settings of this one.
+    encoder = SpeechEncoder(
+        speech_model("wavlm-large"), cache=None, device=["cpu"], batch_size=1
+    )
+    expected = encoder.transform(sounds)
+    inside, done = threading.Event(), threading.Event()
+
+    def elsewhere():
+        with config_context(dtype="bfloat16"):
+            inside.set()
+            done.wait(60)
+
+    other = threading.Thread(target=elsewhere)
+    other.start()
+    try:
+        assert inside.wait(60)
+        np.testing.assert_array_equal(encoder.transform(sounds), expected)
+        with parallel_config(backend="threading"):
+            rows = encoder.set_params(device="auto", n_jobs=2).transform(sounds)
+        np.testing.assert_array_equal(rows, expected)
+    finally:
+        done.set()
+        other.join()
+
+
+def test_pictures_of_several_sizes(tmp_path):
+    folder = shutil.copytree(image_model("dinov2"), tmp_path / "model")
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings["do_center_crop"] = False
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    rng, paths = np.random.default_rng(0), []
+    for i, width in enumerate((64, 96, 64, 96)):
+        paths.append(str(tmp_path / f"{i}.mp4"))
+        frames = rng.integers(0, 256, (6, 64, width, 3), dtype=np.uint8)
+        write_clip(paths[-1], frames=frames, fps=6)
+    encoder = VisualEncoder(folder, regions=["frame"], n_frames=3, cache=None)
+    expected = encoder.transform(paths)
+    for where in ({"device": "cpu"}, {"device": ["cpu"]}):
+        encoder.set_params(batch_size=4, **where)
+        _near(encoder.transform(paths), expected)
+
+
+def test_what_overflows_is_not_remembered(sounds, tmp_path):
+    name = "wav2vec2-large"
+    model = load_backbone("AutoModel", speech_model(name), device="cpu").model
+    encoder = SpeechEncoder(speech_model(name), cache=tmp_path, on_error="nan")
+
+    def hook(_, args, output):
+        output.last_hidden_state[:] = torch.inf
+
+    handle = model.register_forward_hook(hook)
+    try:
+        with pytest.warns(ExtractionWarning, match="bfloat16"):
+            assert np.isnan(encoder.transform(sounds[:2])).all()
+    finally:
+        handle.remove()
+    assert np.isfinite(encoder.transform(sounds[:2])).all()
+
+
+def _cost(stretches):
+    return len(stretches)
 
 
 def test_memory_that_runs_out_halves_batches():
     stretches = [Stretch(np.zeros(1), 0, 1, 1) for _ in range(5)]
-    sizes, room = [], Room()
+    sizes, room = [], Room(_cost)
 
     def forward(items):
         sizes.append(len(items))
@@ -378,7 +484,7 @@ def test_memory_that_runs_out_halves_batches():
     def never(items):
         raise torch.OutOfMemoryError("full\nand more")
 
-    results = Room().run(never, stretches)
+    results = Room(_cost).run(never, stretches)
     assert [type(result) for result in results] == [MemoryError] * 5
     assert "full" in str(results[0]) and "and more" not in str(results[0])
 

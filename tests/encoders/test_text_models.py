@@ -249,6 +249,8 @@ def test_a_model_spread_over_several_places(tmp_path):
     for device_map in ("auto", where, {**where, "layers.1": "disk"}):
         spread = encoder.set_params(device_map=device_map).transform(TEXTS)
         np.testing.assert_array_equal(spread, expected)
+    with pytest.raises(ValueError, match="one of them"):
+        encoder.set_params(device=["cpu", "cpu"]).transform(TEXTS)
 
 
 def test_attention_and_compiling_are_choices():
