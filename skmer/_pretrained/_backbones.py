@@ -96,6 +96,16 @@ def resolve_device(device="auto"):
             f"Got {device!r}."
         ) from error
     if found.type != "cuda":
+        others = {
+            "cpu": lambda: True,
+            "mps": torch.backends.mps.is_available,
+            "xpu": torch.xpu.is_available,
+        }
+        if found.type not in others or not others[found.type]():
+            raise ValueError(
+                f"device={device!r} is not there, or PyTorch was built without it. "
+                "Use 'cpu', 'cuda' or 'cuda:1' and so on, or 'mps' on a Mac."
+            )
         return str(found)
     index = 0 if found.index is None else found.index
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -29,7 +29,12 @@ class Failure:
 
     def error(self):
         """Return the failure as the error it came from."""
-        return MediaError(self.clip, self.stage, self.reason)
+        error = MediaError(self.clip, self.stage, self.reason)
+        error.add_note(
+            "With on_error='nan' clips that cannot be read become rows of NaN, and "
+            "failures(X) of the encoder lists them."
+        )
+        return error
 
 
 def extract(encoder, cells, store, namespace, sink, *, stop_at_failure):

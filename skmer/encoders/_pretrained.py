@@ -2,6 +2,7 @@
 
 import os
 from abc import abstractmethod
+from inspect import signature
 
 from joblib.parallel import get_active_backend
 
@@ -49,6 +50,19 @@ class PretrainedEncoder(ClipEncoder):
     @property
     def _is_built_in(self):
         return isinstance(self.model, str) and self.model == self._built_in
+
+    def _validate_params(self):
+        super()._validate_params()
+        if not self._is_built_in:
+            return
+        defaults = signature(type(self)).parameters
+        for name in ("layers", "preset"):
+            if getattr(self, name) != defaults[name].default:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is for models, and model="
+                    f"{self.model!r} is none: name one by the parameter 'model' of "
+                    f"{type(self).__name__}."
+                )
 
     @property
     def _source(self):

@@ -53,7 +53,7 @@ class VisualEncoder(PretrainedEncoder):
         ``"openai/clip-vit-large-patch14"``. CLIP, SigLIP, DINOv2 (also with
         registers) and ViT are supported. What the hub's local cache holds is used
         without asking the network.
-    regions : sequence of {"face", "frame"}, default=("face", "frame")
+    regions : {"face", "frame"} or sequence of these, default=("face", "frame")
         What is described: the aligned crop of the face that is followed through
         the clip, the whole frame, or both from one decoding. Each is a stream of
         its own, ``face__...`` and ``frame__...``.
@@ -189,7 +189,7 @@ default="embedding"
     _cache_version = 1
     _parameter_constraints: dict = {
         "model": [str, PathLike],
-        "regions": ["array-like"],
+        "regions": ["array-like", StrOptions(set(REGIONS))],
         "n_frames": [Interval(Integral, 1, None, closed="left"), None],
         "pooling": POOLING,
         "image_size": [Interval(Integral, 16, 1024, closed="both")],
@@ -258,7 +258,7 @@ default="embedding"
 
     def _validate_params(self):
         super()._validate_params()
-        regions = list(self.regions)
+        regions = self._regions
         if (
             not regions
             or not set(regions) <= set(REGIONS)
@@ -279,8 +279,13 @@ default="embedding"
         return self.preset == "mertools" and not self._is_built_in
 
     @property
+    def _regions(self):
+        given = self.regions
+        return [given] if isinstance(given, str) else list(given)
+
+    @property
     def _streams(self):
-        return ["face"] if self._is_mertools else list(self.regions)
+        return ["face"] if self._is_mertools else self._regions
 
     @property
     def _embeds(self):

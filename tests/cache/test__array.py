@@ -40,6 +40,11 @@ def test_behaves_as_the_array(cells, frames):
         assert np.asarray(cell, dtype=np.float64).dtype == np.float64
         cell.load()[:] = 7
         np.testing.assert_array_equal(cell, array)
+    total = cells[1] + cells[1].mean(axis=0) * 2 - np.float32(1)
+    np.testing.assert_allclose(total, frames[1] + 2 * frames[1].mean(axis=0) - 1)
+    np.testing.assert_array_equal(cells[1].T, frames[1].T)
+    np.testing.assert_array_equal(np.exp(cells[0]), np.exp(frames[0]))
+    assert not hasattr(cells[0], "columns") and not hasattr(cells[0], "_values")
     with pytest.raises(ValueError, match="cannot be had without a copy"):
         np.asarray(cells[0], copy=False)
 
