@@ -129,3 +129,28 @@ def config_context(**settings):
         _thread_config().update(before)
         with _lock:
             _global.update(before_global)
+
+
+@contextmanager
+def thread_settings(**settings):
+    """Change settings of this thread alone for the length of a ``with`` block.
+
+    For what one thread or process does on behalf of another, whose settings it has
+    to have whatever other threads do meanwhile.
+
+    Parameters
+    ----------
+    **settings : dict
+        As :func:`get_config` returns them.
+
+    Yields
+    ------
+    None
+    """
+    config = _thread_config()
+    before = dict(config)
+    config.update(settings)
+    try:
+        yield
+    finally:
+        config.update(before)

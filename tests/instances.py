@@ -13,6 +13,7 @@ from skmer.encoders import (
     TextEncoder,
     VisualEncoder,
 )
+from skmer.enrichment import Transcriber
 from skmer.ensemble import FoldVotingClassifier, SeedVotingClassifier
 from skmer.fusion import (
     AttentionFusionClassifier,
@@ -76,6 +77,8 @@ ELSEWHERE = {
     # Checked on files of features, which the common clips do not have
     OpenFaceEncoder: "tests/encoders/test_openface.py",
     PrecomputedEncoder: "tests/encoders/test_precomputed.py",
+    # Gives a table of clips, where the common checks want features
+    Transcriber: "tests/enrichment/test_transcriber.py",
 }
 
 # Checks that must fail, each with its reason; strict, so that a check that starts

@@ -21,6 +21,8 @@ LAYERS = {
     "media": 1,
     "modules": 1,
     "metrics": 1,
+    # Above cache, whose digests tell models apart
+    "_pretrained": 2,
     "clips": 2,
     "datasets": 2,
     "encoders": 3,
@@ -43,10 +45,11 @@ FORBIDDEN = {
     "cache": {"sklearn", "torch", "skorch", "transformers"},
     "media": {"sklearn", "torch", "skorch", "transformers"},
     "modules": {"sklearn", "skorch", "transformers"},
+    "_pretrained": {"sklearn", "skorch"},
 }
 TORCH_PARTS = {"modules", "fusion"}
 # These may import torch too, but only where it is used: their import brings none.
-LAZY_TORCH_PARTS = {"encoders"}
+LAZY_TORCH_PARTS = {"_pretrained", "encoders", "enrichment"}
 # L0 may import each other in this order only.
 BASE_ORDER = ["exceptions", "_version", "_config", "_streams", "utils"]
 
@@ -160,7 +163,16 @@ def test_import_skmer_is_light():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["skmer.encoders", "skmer.datasets", "skmer.media"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "skmer._pretrained",
+        "skmer.datasets",
+        "skmer.encoders",
+        "skmer.enrichment",
+        "skmer.media",
+    ],
+)
 def test_clips_need_no_torch(module):
     heavy = "{'torch', 'transformers'}"
     code = f"import sys, {module}; assert not {heavy} & set(sys.modules)"

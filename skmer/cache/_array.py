@@ -1,13 +1,19 @@
 """Arrays that stay in the store until they are used."""
 
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
 from skmer.cache._store import open_store
 
 
-class CachedArray:
-    """One array of a stored record, read when it is used.
+class CachedArray(NDArrayOperatorsMixin):
+    """One array of a stored record, read whenever it is used.
 
-    It pickles as the store's folder and the key, so that a frame of sequences can
-    be sent to other processes of this machine without their values.
+    It computes like an array, each time from the store: ``numpy.asarray(cell)`` or
+    ``cell.load()`` keeps the values. It pickles as the store's folder and the key, so
+    that a frame of sequences can be sent to other processes of this machine without
+    their values; what is to outlive the store is saved as :func:`load_arrays`
+    returns it.
 
     Parameters
     ----------
@@ -63,6 +69,21 @@ class CachedArray:
         array = self.load()
         return array if dtype is None else array.astype(dtype, copy=False)
 
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if any(isinstance(out, CachedArray) for out in options.get("out", ())):
+            return NotImplemented
+        inputs = [x.load() if isinstance(x, CachedArray) else x for x in inputs]
+        return getattr(ufunc, method)(*inputs, **options)
+
+    def __getattr__(self, name):
+        # mean, T, astype and so on; nothing special, which would be asked for by
+        # whoever looks what kind of thing this is.
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            )
+        return getattr(self.load(), name)
+
     @property
     def shape(self):
         """Shape of the array."""
@@ -99,6 +120,9 @@ class CachedArray:
             return NotImplemented
         return self._place() == other._place()
 
+    def __ne__(self, other):
+        return not self == other
+
     def __hash__(self):
         return hash(self._place())
 
@@ -109,7 +133,10 @@ class CachedArray:
         return CachedArray, self._place()
 
     def __repr__(self):
-        return f"<CachedArray {self.name!r} {self.key.hex()[-8:]}>"
+        return (
+            f"<CachedArray {self.name!r} {self.key.hex()[-8:]} in {self.store_path}, "
+            "read by numpy.asarray>"
+        )
 
 
 def load_arrays(cells):

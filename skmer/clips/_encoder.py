@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from skmer._config import get_config
 from skmer.cache import config_digest, open_store
 from skmer.clips._cells import resolve_cells
-from skmer.clips._extraction import extract
+from skmer.clips._extraction import encode_in_tasks, extract
 from skmer.clips._sinks import Columns, Matrix, Reduced
 from skmer.exceptions import ExtractionWarning
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
@@ -192,13 +192,6 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         """
         return True
 
-    def _for_workers(self):
-        """Return the encoder that workers get, self unless it uses settings.
-
-        Worker processes do not see what ``skmer.set_config`` was told here.
-        """
-        return self
-
     def _sequence_columns(self):
         """Return names of record arrays that become object cells, or None.
 
@@ -221,6 +214,25 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
     def _clips_per_task(self):
         size = self.batch_size
         return self._auto_batch_size if size == "auto" else size
+
+    def _results(self, cells, stop):
+        """Encode clips; yield what is done as it is done.
+
+        Parameters
+        ----------
+        cells : list of str
+            Paths or texts.
+        stop : callable
+            Tells whether to begin nothing more.
+
+        Yields
+        ------
+        numbers : list of int
+            Which cells, in any order.
+        results : list
+            What ``_encode`` returns for them.
+        """
+        return encode_in_tasks(self, cells, stop)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -298,15 +310,7 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
             If X is no sequence of clips.
         """
         features, failures = self._extract(X, raising=self.on_error == "raise")
-        if failures:
-            first = failures[0]
-            warnings.warn(
-                f"{type(self).__name__}: {len(failures)} of {len(features)} clips "
-                f"could not be read and are rows of NaN, the first: {first.clip}: "
-                f"{first.stage}: {first.reason}. failures(X) lists them.",
-                ExtractionWarning,
-                stacklevel=_CALLER,
-            )
+        self._complain_of(failures, len(features), "are rows of NaN")
         return features
 
     def failures(self, X):
@@ -353,17 +357,21 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         self._validate_params()
         cells = self._cells(X)
         store = self._store()
-        sequences = self._sequence_columns()
-        if sequences is None and self._reduce is not None:
-            sink = Reduced(len(cells), len(self._feature_names()), self._reduce)
-        elif sequences is None:
-            sink = Matrix(len(cells), len(self._feature_names()), self._parts())
-        else:
-            sink = Columns(len(cells), sequences, store)
+        sink = self._sink(len(cells), store)
         failures = extract(
             self, cells, store, self._namespace(), sink, stop_at_failure=raising
         )
         return sink.finish(), failures
+
+    def _sink(self, n_clips, store):
+        """Return where the values of records go."""
+        sequences = self._sequence_columns()
+        if sequences is not None:
+            return Columns(n_clips, sequences, store)
+        n_features = len(self._feature_names())
+        if self._reduce is not None:
+            return Reduced(n_clips, n_features, self._reduce)
+        return Matrix(n_clips, n_features, self._parts())
 
     def _store(self):
         folder = self.cache
@@ -380,6 +388,18 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
                 "params": self._key_params(),
             }
         )
+
+    def _complain_of(self, failures, n_clips, outcome):
+        """Warn of the clips that could not be read, called by what the user calls."""
+        if failures:
+            first = failures[0]
+            warnings.warn(
+                f"{type(self).__name__}: {len(failures)} of {n_clips} clips could not "
+                f"be read and {outcome}, the first: {first.clip}: {first.stage}: "
+                f"{first.reason}. failures(X) lists them.",
+                ExtractionWarning,
+                stacklevel=_CALLER + 1,
+            )
 
     def _complain_all_missing(self, n_clips, found="given"):
         remedy = self._remedy or _REMEDY[self._column]

@@ -1,5 +1,6 @@
 """From cells to records: look up, compute what is missing, store as it completes."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -8,12 +9,13 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
+from skmer._config import get_config, thread_settings
 from skmer.cache import Record, make_keys, text_id
 from skmer.clips._cells import is_path_column
 from skmer.exceptions import MediaError
 
 # Failures that may be gone the next time: never stored.
-_PASSING = (MemoryError, OSError)
+_PASSING = (MemoryError, OSError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,12 @@ class Failure:
 
     def error(self):
         """Return the failure as the error it came from."""
-        return MediaError(self.clip, self.stage, self.reason)
+        error = MediaError(self.clip, self.stage, self.reason)
+        error.add_note(
+            "With on_error='nan' clips that cannot be read become rows of NaN, and "
+            "failures(X) of the encoder lists them."
+        )
+        return error
 
 
 def extract(encoder, cells, store, namespace, sink, *, stop_at_failure):
@@ -145,29 +152,26 @@ class _Work:
         return np.asarray([row for rows in lists for row in rows]), take
 
     def compute(self, numbers):
-        """Encode clips, in workers where asked, and store every batch at once."""
-        size = self.encoder._clips_per_task()
-        tasks = [numbers[i : i + size] for i in range(0, len(numbers), size)]
-        encoder = self.encoder._for_workers()
+        """Encode clips and store what is done at once."""
+        cells = [self.cell(number) for number in numbers]
         failed = []
-        # No new task once one failed; those under way are still stored.
-        calls = (
-            delayed(_encode_task)(encoder, i, [self.cell(n) for n in task])
-            for i, task in enumerate(tasks)
-            if not failed
-        )
-        with tqdm(
-            total=len(numbers),
-            desc=type(self.encoder).__name__,
-            unit="clip",
-            disable=not self.encoder.verbose,
-        ) as bar:
-            for i, results in _run(calls, self.encoder.n_jobs):
+        # Nothing new once one failed; what is under way is still stored.
+        results = self.encoder._results(cells, lambda: bool(failed))
+        with (
+            closing(results),
+            tqdm(
+                total=len(numbers),
+                desc=type(self.encoder).__name__,
+                unit="clip",
+                disable=not self.encoder.verbose,
+            ) as bar,
+        ):
+            for places, found in results:
                 try:
-                    self.accept(tasks[i], results)
+                    self.accept([numbers[place] for place in places], found)
                 except MediaError as error:
                     failed.append(error)
-                bar.update(len(results))
+                bar.update(len(found))
         if failed:
             raise failed[0]
 
@@ -234,22 +238,58 @@ class _Work:
         return Failure(row, cell, stage, reason)
 
 
+def encode_in_tasks(encoder, cells, stop):
+    """Encode clips a few at a time, in joblib's workers where asked.
+
+    Parameters
+    ----------
+    encoder : ClipEncoder
+        Gives ``_encode``, ``_clips_per_task`` and ``n_jobs``.
+    cells : list of str
+        Paths or texts.
+    stop : callable
+        Tells whether to begin nothing more.
+
+    Yields
+    ------
+    numbers : list of int
+        Which cells, in any order.
+    results : list of (Record or Exception)
+        What they gave.
+    """
+    size = encoder._clips_per_task()
+    settings = {name: get_config()[name] for name in ("device", "dtype")}
+    tasks = [range(i, min(i + size, len(cells))) for i in range(0, len(cells), size)]
+    calls = (
+        delayed(_encode_task)(encoder, i, [cells[n] for n in task], settings)
+        for i, task in enumerate(tasks)
+        if not stop()
+    )
+    with closing(_run(calls, encoder.n_jobs)) as done:
+        for i, results in done:
+            yield list(tasks[i]), results
+
+
 def _run(calls, n_jobs):
     """Yield the results of calls as they complete, in any order."""
     backend, _ = get_active_backend()
-    if backend.supports_return_generator or effective_n_jobs(n_jobs) == 1:
+    if effective_n_jobs(n_jobs) == 1:
+        for function, args, options in calls:
+            yield function(*args, **options)
+    elif backend.supports_return_generator:
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
-        return
-    # The multiprocessing backend and those built on it (ray's) return lists only:
-    # short ones, so that what is finished is stored before the end.
-    with Parallel(n_jobs=n_jobs) as parallel:
-        while some := list(islice(calls, 4 * effective_n_jobs(n_jobs))):
-            yield from parallel(some)
+    else:
+        # The multiprocessing backend and those built on it (ray's) return lists only:
+        # short ones, so that what is finished is stored before the end.
+        with Parallel(n_jobs=n_jobs) as parallel:
+            while some := list(islice(calls, 4 * effective_n_jobs(n_jobs))):
+                yield from parallel(some)
 
 
-def _encode_task(encoder, number, cells):
-    """Encode one batch in whatever process joblib chose."""
-    results = [_as_record(encoder, result) for result in encoder._encode(cells)]
+def _encode_task(encoder, number, cells, settings):
+    """Encode one batch in whatever process or thread joblib chose."""
+    with thread_settings(**settings):
+        results = [_as_record(encoder, result) for result in encoder._encode(cells)]
     if len(results) != len(cells):
         raise RuntimeError(
             f"{type(encoder).__name__}._encode returned {len(results)} results for "

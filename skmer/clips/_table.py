@@ -84,7 +84,7 @@ class ClipTable(TransformerMixin, BaseEstimator):
         -------
         self : ClipTable
         """
-        self._table(X)
+        clip_columns(X, "ClipTable")
         vars(self).pop("feature_names_in_", None)
         vars(self).pop("n_features_in_", None)
         if isinstance(X, pd.DataFrame):
@@ -116,16 +116,10 @@ class ClipTable(TransformerMixin, BaseEstimator):
         MediaError
             If a transcript cannot be read and ``on_error="raise"``.
         """
-        columns, index = self._table(X)
+        columns, index = clip_columns(X, "ClipTable")
         if self.sidecar_text:
             columns["text"] = self._with_sidecars(columns)
-        # Object columns made one by one: pandas would make strings of them, and NaN
-        # of None.
-        return pd.DataFrame(
-            {name: as_object_column(columns[name]) for name in COLUMNS},
-            index=pd.Index(index),
-            dtype=object,
-        )
+        return clip_frame(columns, index)
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the table's columns.
@@ -140,43 +134,6 @@ class ClipTable(TransformerMixin, BaseEstimator):
         names : ndarray of str of shape (3,)
         """
         return np.asarray(COLUMNS, dtype=object)
-
-    def _table(self, X):
-        is_frame = isinstance(X, pd.DataFrame)
-        if is_frame and (len(X.columns) != 1 or X.columns[0] in COLUMNS):
-            columns = self._columns(X)
-            index = X.index
-        else:
-            paths = resolve_cells(X, "video", "ClipTable")
-            sound = [path is not None and _is_sound(path) for path in paths]
-            columns = {
-                "video": [None if s else p for p, s in zip(paths, sound, strict=True)],
-                "audio": paths,
-                "text": [None] * len(paths),
-            }
-            if isinstance(X, (pd.DataFrame, pd.Series)):
-                index = X.index
-            else:
-                index = [p or f"(missing {i})" for i, p in enumerate(paths)]
-        return columns, index
-
-    def _columns(self, X):
-        has = [name for name in COLUMNS if name in X.columns]
-        if not has:
-            raise ValueError(
-                "ClipTable needs at least one of the columns video, audio and text. "
-                f"X has {', '.join(map(str, X.columns[:10])) or 'none'}. Rename the "
-                "column that holds the paths to 'video'."
-            )
-        columns = {name: resolve_cells(X, name, "ClipTable") for name in has}
-        n_clips = len(X)
-        for name in COLUMNS:
-            columns.setdefault(name, [None] * n_clips)
-        columns["audio"] = [
-            audio if audio is not None else video
-            for audio, video in zip(columns["audio"], columns["video"], strict=True)
-        ]
-        return columns
 
     def _with_sidecars(self, columns):
         texts, failures = [], []
@@ -214,6 +171,79 @@ class ClipTable(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def clip_columns(X, owner):
+    """Return the columns of a table of clips, and its index.
+
+    Parameters
+    ----------
+    X : list, 1-D ndarray or Series of paths, or DataFrame, of length n_clips
+        As for :meth:`ClipTable.transform`.
+    owner : str
+        Name of the estimator, for messages.
+
+    Returns
+    -------
+    columns : dict of str to list of (str or None)
+        All of ``video``, ``audio`` and ``text``.
+    index : Index or list
+        The clips' ids.
+    """
+    if isinstance(X, pd.DataFrame) and (len(X.columns) != 1 or X.columns[0] in COLUMNS):
+        return _from_frame(X, owner), X.index
+    paths = resolve_cells(X, "video", owner)
+    sound = [path is not None and _is_sound(path) for path in paths]
+    columns = {
+        "video": [None if s else p for p, s in zip(paths, sound, strict=True)],
+        "audio": paths,
+        "text": [None] * len(paths),
+    }
+    if isinstance(X, (pd.DataFrame, pd.Series)):
+        return columns, X.index
+    return columns, [p or f"(missing {i})" for i, p in enumerate(paths)]
+
+
+def clip_frame(columns, index):
+    """Return a table of clips.
+
+    Parameters
+    ----------
+    columns : dict of str to list of (str or None)
+        As :func:`clip_columns` returns them.
+    index : Index or list
+        The clips' ids.
+
+    Returns
+    -------
+    table : DataFrame of shape (n_clips, 3)
+        Of dtype object.
+    """
+    # Object columns made one by one: pandas would make strings of them, and NaN of
+    # None.
+    return pd.DataFrame(
+        {name: as_object_column(columns[name]) for name in COLUMNS},
+        index=pd.Index(index),
+        dtype=object,
+    )
+
+
+def _from_frame(X, owner):
+    has = [name for name in COLUMNS if name in X.columns]
+    if not has:
+        raise ValueError(
+            f"{owner} needs at least one of the columns video, audio and text. "
+            f"X has {', '.join(map(str, X.columns[:10])) or 'none'}. Rename the "
+            "column that holds the paths to 'video'."
+        )
+    columns = {name: resolve_cells(X, name, owner) for name in has}
+    for name in COLUMNS:
+        columns.setdefault(name, [None] * len(X))
+    columns["audio"] = [
+        audio if audio is not None else video
+        for audio, video in zip(columns["audio"], columns["video"], strict=True)
+    ]
+    return columns
 
 
 def _is_sound(path):

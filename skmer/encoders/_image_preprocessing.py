@@ -96,28 +96,22 @@ class ImagePreprocessing:
         long = int(self.size * max(height, width) / min(height, width))
         return (self.size, long) if height <= width else (long, self.size)
 
-    def shrink(self, images, device="cpu"):
+    def shrink(self, images):
         """Resize and crop.
 
         Parameters
         ----------
         images : ndarray of shape (n, height, width, 3), dtype uint8
             RGB.
-        device : str, default="cpu"
-            Where the result is wanted.
 
         Returns
         -------
-        pictures : Tensor of shape (n, 3, out_height, out_width), dtype uint8
-            On the device.
+        pictures : ndarray of shape (n, 3, out_height, out_width), dtype uint8
         """
-        import torch
-
         shape = self.resized_shape(*images.shape[1:3])
         if shape != images.shape[1:3]:
             images = _resize(images, shape, self.resample)
-        pictures = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-        return _centre(pictures, self.crop).contiguous().to(device)
+        return np.ascontiguousarray(_centre(images.transpose(0, 3, 1, 2), self.crop))
 
     def normalise(self, pictures):
         """Rescale and normalise.
@@ -151,14 +145,11 @@ def _resize(images, shape, resample):
 def _centre(pictures, crop):
     if crop is None:
         return pictures
-    from torch.nn.functional import pad
-
     height, width = pictures.shape[2:]
     lack = max(crop[0] - height, 0), max(crop[1] - width, 0)
     if any(lack):
-        before = math.ceil(lack[0] / 2), math.ceil(lack[1] / 2)
-        room = (before[1], lack[1] - before[1], before[0], lack[0] - before[0])
-        pictures = pad(pictures, room)
+        room = [(math.ceil(n / 2), n // 2) for n in lack]
+        pictures = np.pad(pictures, [(0, 0), (0, 0), *room])
         height, width = pictures.shape[2:]
     top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
     return pictures[:, :, top : top + crop[0], left : left + crop[1]]

@@ -1,10 +1,16 @@
 """Pictures to embeddings or hidden states of an image model."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from skmer.encoders._forward import in_parts
+from skmer.encoders._forward import to_device
+from skmer.encoders._job import Job
+from skmer.encoders._stretches import Stretch
+
+# Pictures of a stretch: what goes through a CPU at once.
+_RUN = 8
 
 # Model type -> whether it is the image half of a pair of models.
 FAMILIES = {
@@ -95,57 +101,113 @@ class ImageModel:
         return backbone.model(pixel_values=values).last_hidden_state[:, 0]
 
     def states(self, backbone, values):
-        """Return states averaged over patches, (n, 1 + n_blocks + 1, width).
+        """Return states averaged over patches, 1 + n_blocks + 1 of (n, width).
 
         The last one is the last hidden state.
         """
-        import torch
-
         output = backbone.model(pixel_values=values, output_hidden_states=True)
         # What stands before the patches: a class token, registers.
         extra = 0 if self.config.model_type == "siglip" else 1
         extra += getattr(self.config, "num_register_tokens", 0)
         every = [*output.hidden_states, output.last_hidden_state]
-        return torch.stack([s[:, extra:].float().mean(1) for s in every], 1)
+        return [state[:, extra:].float().mean(1) for state in every]
 
 
-def describe_images(model, backbone, preprocessing, pictures, *, embedding, size):
-    """Run pictures of any clips through a model.
+class ImageJob(Job):
+    """Embeddings or hidden states of the pictures of clips.
 
     Parameters
     ----------
     model : ImageModel
-        What it is.
-    backbone : Backbone
-        Loaded as ``model.loading`` says.
+        What runs.
+    load : callable
+        Takes a device and returns the Backbone there.
     preprocessing : ImagePreprocessing
         Of the model.
-    pictures : list of (Tensor of shape (n_i, 3, height, width), dtype uint8)
-        As ``preprocessing.shrink`` returns them, at least one.
-    embedding : bool
-        Return embeddings in place of states.
-    size : int
-        Pictures that go through at once, fewer where memory runs out.
-
-    Returns
-    -------
-    values : list of ndarray
-        Of shape (n_i, embedding_width) or (n_i, n_states, width), dtype float32.
+    reader : callable
+        Takes a path and returns, for each region that the clip shows, pictures as
+        ``preprocessing.shrink`` returns them.
+    states : list of (int or "last"), or None
+        The states that are asked for, None for the embedding.
+    depth : int or None
+        Blocks that are loaded, None for all.
+    **job : dict
+        Arguments of :class:`~skmer.encoders._job.Job`.
     """
-    import torch
 
-    together = torch.cat(pictures)
-    run = model.embed if embedding else model.states
+    # Pictures.
+    gpu_budget = 256
+    longest = math.inf
 
-    def forward(numbers):
+    def __init__(self, model, load, preprocessing, reader, *, states, depth, **job):
+        super().__init__(**job)
+        self.model = model
+        self._load = load
+        self.preprocessing = preprocessing
+        self.reader = reader
+        self.embeds = states is None
+        self.depth = depth
+        self.taken = [-1 if s == "last" else s for s in states or [0]]
+
+    def stretches(self, found):
+        """Cut the pictures of each region into runs of a few."""
+        return [
+            Stretch(
+                pictures[i : i + _RUN],
+                i,
+                len(pictures[i : i + _RUN]),
+                len(pictures),
+                region,
+            )
+            for region, pictures in found.items()
+            for i in range(0, len(pictures), _RUN)
+        ]
+
+    def batches(self, stretches, device):
+        """Return batches; only pictures of one size go together."""
+        sizes = {}
+        for i, stretch in enumerate(stretches):
+            sizes.setdefault(stretch.values.shape[1:], []).append(i)
+        return [
+            [numbers[i] for i in batch]
+            for numbers in sizes.values()
+            for batch in super(ImageJob, self).batches(
+                [stretches[i] for i in numbers], device
+            )
+        ]
+
+    def load(self, device):
+        """Return the model on a device."""
+        return self._load(device)
+
+    def forward(self, backbone, stretches):
+        """Run pictures through the model."""
+        import torch
+
+        together = np.concatenate([stretch.values for stretch in stretches])
+        values = self.preprocessing.normalise(to_device(together, backbone.device))
+        values = values.to(dtype=getattr(torch, backbone.dtype))
         with torch.inference_mode():
-            values = preprocessing.normalise(together[numbers[0] : numbers[-1] + 1])
-            values = values.to(dtype=getattr(torch, backbone.dtype))
-            return list(run(backbone, values).float().cpu().numpy())
+            if self.embeds:
+                states = [self.model.embed(backbone, values)]
+            else:
+                states = self.model.states(backbone, values)
+        starts = np.cumsum([0, *map(len, stretches)]).tolist()
+        return [
+            self.keep(
+                [state[start : start + len(stretch)] for state in states],
+                stretch,
+                self.taken,
+            )
+            for start, stretch in zip(starts, stretches, strict=False)
+        ]
 
-    found = []
-    for start in range(0, len(together), size):
-        numbers = range(start, min(start + size, len(together)))
-        found += in_parts(forward, numbers)
-    ends = np.cumsum([len(p) for p in pictures])[:-1]
-    return np.split(np.stack(found), ends)
+    def arrays(self, name, values):
+        """Return what a record holds of a region."""
+        if self.embeds:
+            return {name: values[0]}
+        # The last state of a model that was cut off is not the model's own.
+        arrays = {name: values[:-1]}
+        if self.depth is None:
+            arrays[f"{name}_last"] = values[-1]
+        return arrays

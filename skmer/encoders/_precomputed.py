@@ -153,7 +153,9 @@ class PrecomputedEncoder(NamedFileEncoder):
         if self.n_features is not None:
             return self.n_features
         candidates = self._first_files()
-        reason = f"there is no file {self.pattern}"
+        reason = f"there is no file like {self.pattern}"
+        if not os.path.isdir(self.root):
+            reason = "there is no such folder"
         for path in candidates:
             try:
                 with open(path, "rb") as file:

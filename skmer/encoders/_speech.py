@@ -3,10 +3,6 @@
 from numbers import Real
 from os import PathLike
 
-import numpy as np
-
-from skmer.cache import Record
-from skmer.encoders._backbones import resolve_device, resolve_dtype
 from skmer.encoders._layers import (
     CACHE_LAYERS,
     LAYER_POOLING,
@@ -20,14 +16,11 @@ from skmer.encoders._layers import (
     resolve_layers,
 )
 from skmer.encoders._pooling import POOLING
-from skmer.encoders._pretrained import PretrainedEncoder, infinite_values
-from skmer.encoders._speech_model import SpeechModel, TimePooler
-from skmer.exceptions import MediaError
-from skmer.media import read_audio
+from skmer.encoders._pretrained import PretrainedEncoder
+from skmer.encoders._speech_model import SpeechJob, SpeechModel
 from skmer.utils._sklearn import Interval, StrOptions
 
 _MERTOOLS_SECONDS = 10.0
-_GPU_BATCH = 16
 
 
 class SpeechEncoder(PretrainedEncoder):
@@ -63,9 +56,10 @@ class SpeechEncoder(PretrainedEncoder):
         last is filled up with zeros that enter the mean.
     revision : str or None, default=None
         Branch, tag or commit of a hub model.
-    device : str, default="auto"
+    device : str or list of str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` is
-        ``skmer.get_config()["device"]``, by default a GPU if there is one.
+        ``skmer.get_config()["device"]``, by default a GPU if there is one. A list,
+        such as ``["cuda:0", "cuda:1"]``, runs the model on each.
     dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Number format the model runs in; ``"auto"`` is
         ``skmer.get_config()["dtype"]``, by default float16 on a GPU and float32
@@ -84,14 +78,21 @@ class SpeechEncoder(PretrainedEncoder):
     trust_remote_code : bool, default=False
         Run Python files that come with the model.
     attn_implementation : str or None, default=None
-        As for ``from_pretrained``; None leaves it to transformers.
+        As for ``from_pretrained``; None leaves it to transformers, which takes SDPA
+        where the model has it (WavLM has not).
+    compile : bool, default=False
+        Compile the blocks of the model by ``torch.compile``; worth its minute where
+        many thousand clips follow.
     n_jobs : int or None, default=None
-        Worker processes, each with a model of its own. None is one unless a joblib
-        context says otherwise.
+        On the CPU, worker processes, each with a model of its own; None is one
+        unless a joblib context says otherwise. On other devices, and for a list of
+        them, the processes that read clips ahead of the model; None is then one a
+        core. With dask or ray, workers do both.
     batch_size : int or "auto", default="auto"
-        Clips that one task encodes, and windows that go through the model at once.
-        ``"auto"`` is 16 on a GPU; on a CPU four clips a task and one window at a
-        time, which is faster there.
+        Windows that go through the model at once; on the CPU also the clips of a
+        task. ``"auto"``: on a GPU windows of like length, 320 s of sound together,
+        fewer after memory has run out; on the CPU one window, which is faster there,
+        and four clips a task.
     cache : "default", path or None, default="default"
         Folder of the feature cache; None caches nothing.
     on_error : {"raise", "nan"}, default="raise"
@@ -161,7 +162,6 @@ class SpeechEncoder(PretrainedEncoder):
         "window_seconds": [Interval(Real, 1, None, closed="left")],
         "cache_layers": CACHE_LAYERS,
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
-        "attn_implementation": [str, None],
         **PretrainedEncoder._parameter_constraints,
     }
 
@@ -181,6 +181,7 @@ class SpeechEncoder(PretrainedEncoder):
         max_seconds=600.0,
         trust_remote_code=False,
         attn_implementation=None,
+        compile=False,
         n_jobs=None,
         batch_size="auto",
         cache="default",
@@ -200,6 +201,7 @@ class SpeechEncoder(PretrainedEncoder):
         self.max_seconds = max_seconds
         self.trust_remote_code = trust_remote_code
         self.attn_implementation = attn_implementation
+        self.compile = compile
         super().__init__(
             n_jobs=n_jobs,
             batch_size=batch_size,
@@ -242,7 +244,6 @@ class SpeechEncoder(PretrainedEncoder):
             "preset": self.preset,
             "window_seconds": None if mertools else float(self.window_seconds),
             "max_seconds": float(self.max_seconds),
-            "attn_implementation": self.attn_implementation,
         }
         if self.pooling is None:
             # Sequences of all layers would be too large to keep.
@@ -260,88 +261,17 @@ class SpeechEncoder(PretrainedEncoder):
             return True
         return holds(arrays, self._states(self._speech_model().n_layers)[0])
 
-    def _clips_per_task(self):
-        if self.batch_size != "auto":
-            return self.batch_size
-        return self._auto_batch_size if self._on_cpu() else _GPU_BATCH
-
-    def _encode(self, cells):
+    def _job(self):
         speech = self._speech_model()
-        rate = speech.extractor().sampling_rate
-        results, windows = [None] * len(cells), []
-        for i, path in enumerate(cells):
-            try:
-                sound = read_audio(path, rate=rate, max_seconds=self.max_seconds)
-            except (MediaError, MemoryError, TimeoutError) as error:
-                results[i] = error
-                continue
-            if sound is None or len(sound) == 0:
-                results[i] = Record("missing")
-            else:
-                windows += speech.windows(i, sound)
-        if windows:
-            for i, found in self._run(speech, windows).items():
-                results[i] = self._record(cells[i], found)
-        return results
-
-    def _run(self, speech, windows):
-        """Return what is found in the windows of each clip."""
         states, together = self._states(speech.n_layers)
         cached = "asked" if self.pooling is None else self.cache_layers
-        depth = depth_needed(states, speech.n_layers, cached)
-        device = resolve_device(self.device)
-        backbone = speech.backbone(
-            depth,
-            device=device,
-            dtype=resolve_dtype(self.dtype, device),
-            attn_implementation=self.attn_implementation,
+        return SpeechJob(
+            speech,
+            states=states,
+            depth=depth_needed(states, speech.n_layers, cached),
+            max_seconds=self.max_seconds,
+            loading=self._loading,
+            pooling=self.pooling,
+            batch_size=self.batch_size,
+            layer_pooling=together,
         )
-        totals = {}
-        for window in windows:
-            totals[window.clip] = totals.get(window.clip, 0) + window.n_frames
-        found = {
-            clip: _Sequence(states, together)
-            if self.pooling is None
-            else TimePooler(self.pooling, total)
-            for clip, total in totals.items()
-        }
-        size = self.batch_size
-        if size == "auto":
-            size = 1 if self._on_cpu() else _GPU_BATCH
-        for batch in speech.batches(windows, size):
-            outputs = speech.run(backbone, batch)
-            for window, output in zip(batch, outputs, strict=True):
-                # The last of a model that was cut off is not the model's last.
-                output = output if depth is None else output[:-1]
-                found[window.clip].add(window.start_frame, output)
-        return {clip: (pooler.finish(), depth) for clip, pooler in found.items()}
-
-    def _record(self, path, found):
-        values, depth = found
-        if not np.isfinite(values).all():
-            return MediaError(path, "encode", infinite_values())
-        if self.pooling is None:
-            return Record("ok", {"values": values})
-        if depth is None:
-            return Record("ok", {"states": values[:-1], "last": values[-1]})
-        return Record("ok", {"states": values})
-
-
-class _Sequence:
-    """Frames of one clip, their layers put together as its windows come."""
-
-    def __init__(self, states, layer_pooling):
-        self.states = states
-        self.layer_pooling = layer_pooling
-        self.pieces = {}
-
-    def add(self, start, output):
-        """Take in the frames of a window from its first one on."""
-        taken = [output[-1 if s == "last" else s].float() for s in self.states]
-        arrays = {"states": np.stack([t.cpu().numpy() for t in taken], axis=1)}
-        order = range(len(taken))
-        self.pieces[start] = combine(arrays, order, self.layer_pooling, 1)
-
-    def finish(self):
-        """Return the sequence, (n_frames, n_features)."""
-        return np.concatenate([self.pieces[start] for start in sorted(self.pieces)])

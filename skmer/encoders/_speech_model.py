@@ -1,35 +1,25 @@
-"""Sound through a speech model: windows, batches, and pooling as frames come."""
+"""Sound through a speech model, in windows."""
 
 import math
-import threading
 import warnings
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
-from skmer.encoders._backbones import (
+from skmer._pretrained import (
     depth_name,
     load_backbone,
     load_config,
     load_processor,
 )
+from skmer.encoders._forward import to_device
+from skmer.encoders._job import Job
+from skmer.encoders._stretches import Stretch
+from skmer.exceptions import MediaError
+from skmer.media import read_audio
 
 # What the tests compare with transformers, state by state.
 FAMILIES = ("hubert", "wavlm", "wav2vec2", "data2vec-audio", "whisper")
-# Length of the longest sound of a batch by that of the shortest: the rest is padding.
-_LONGEST = 1.5
-_filters = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Window:
-    """A stretch of one clip's sound that goes through the model in one piece."""
-
-    clip: int
-    start_frame: int
-    n_frames: int
-    sound: np.ndarray
 
 
 class SpeechModel:
@@ -79,11 +69,11 @@ class SpeechModel:
             config.model_type != "data2vec-audio"
             and getattr(config, "feat_extract_norm", None) == "layer"
         )
-
         self.warns = config.model_type == "wavlm"
 
+    @cached_property
     def extractor(self):
-        """Return what turns sound into the model's input."""
+        """What turns sound into the model's input."""
         return load_processor("AutoFeatureExtractor", **self.source)
 
     def backbone(self, n_layers, **where):
@@ -99,21 +89,19 @@ class SpeechModel:
             "AutoModel", **self.source, n_layers=n_layers, **where, **options
         )
 
-    def windows(self, clip, sound):
+    def windows(self, sound):
         """Return the windows of a clip, normalised as the model expects.
 
         Parameters
         ----------
-        clip : int
-            What the windows are marked with.
         sound : ndarray of shape (n_samples,), dtype float32
             At the extractor's sample rate.
 
         Returns
         -------
-        windows : list of Window
+        windows : list of Stretch
         """
-        extractor = self.extractor()
+        extractor = self.extractor
         seconds = self.window_seconds
         if self.whisper:
             seconds = min(seconds, extractor.chunk_length)
@@ -128,14 +116,14 @@ class SpeechModel:
             if self.fixed:
                 sound = np.pad(sound, (0, count * size - len(sound)))
             pieces = np.array_split(sound, count)
-        windows, start = [], 0
-        for piece in pieces:
-            if not self.whisper and len(piece) < self.shortest:
-                piece = np.pad(piece, (0, self.shortest - len(piece)))
-            n_frames = self.n_frames(len(piece))
-            windows.append(Window(clip, start, n_frames, piece))
-            start += n_frames
-        return windows
+        if not self.whisper and len(pieces[0]) < self.shortest:
+            pieces = [np.pad(pieces[0], (0, self.shortest - len(pieces[0])))]
+        sizes = [self.n_frames(len(piece)) for piece in pieces]
+        starts = np.cumsum([0, *sizes]).tolist()
+        return [
+            Stretch(piece, start, size, starts[-1])
+            for piece, start, size in zip(pieces, starts, sizes, strict=False)
+        ]
 
     @property
     def shortest(self):
@@ -150,39 +138,19 @@ class SpeechModel:
         """Return how many frames stand for so much sound."""
         if self.whisper:
             # Two steps of the spectrogram make a frame.
-            return math.ceil(math.ceil(n_samples / self.extractor().hop_length) / 2)
+            return math.ceil(math.ceil(n_samples / self.extractor.hop_length) / 2)
         for kernel, stride in zip(
             self.config.conv_kernel, self.config.conv_stride, strict=True
         ):
             n_samples = (n_samples - kernel) // stride + 1
         return n_samples
 
-    def batches(self, windows, size):
-        """Group windows of like lengths, of equal ones where padding would show.
-
-        Parameters
-        ----------
-        windows : list of Window
-            Of any clips.
-        size : int
-            Windows in a batch at most.
-
-        Returns
-        -------
-        batches : list of list of Window
-        """
-        longest = 1.0 if not self.masks_padding else _LONGEST
+    @property
+    def longest(self):
+        """Length of the longest window of a batch by that of the shortest."""
         if self.whisper:
-            longest = math.inf
-        batches = []
-        for window in sorted(windows, key=lambda window: len(window.sound)):
-            length = len(window.sound)
-            batch = batches[-1] if batches else []
-            if batch and len(batch) < size and length <= longest * len(batch[0].sound):
-                batch.append(window)
-            else:
-                batches.append([window])
-        return batches
+            return math.inf
+        return 1.5 if self.masks_padding else 1.0
 
     def run(self, backbone, batch):
         """Run the model.
@@ -191,8 +159,8 @@ class SpeechModel:
         ----------
         backbone : Backbone
             As :meth:`backbone` returns it.
-        batch : list of Window
-            As :meth:`batches` groups them.
+        batch : list of Stretch
+            Windows, none longer than the shortest by more than ``longest``.
 
         Returns
         -------
@@ -202,108 +170,112 @@ class SpeechModel:
         """
         import torch
 
-        mask = None
+        mask, device = None, backbone.device
         if self.whisper:
-            extractor = self.extractor()
+            extractor = self.extractor
             values = extractor(
-                [window.sound for window in batch],
+                [window.values for window in batch],
                 sampling_rate=extractor.sampling_rate,
                 return_tensors="np",
+                device=device,
             ).input_features
         else:
-            lengths = [len(window.sound) for window in batch]
+            lengths = [len(window) for window in batch]
             values = np.zeros((len(batch), max(lengths)), dtype=np.float32)
             for row, window in zip(values, batch, strict=True):
-                row[: len(window.sound)] = window.sound
+                row[: len(window)] = window.values
             if min(lengths) < max(lengths):
                 within = np.arange(max(lengths)) < np.asarray(lengths)[:, None]
-                mask = torch.from_numpy(within.astype(np.int64)).to(backbone.device)
-        values = torch.from_numpy(values).to(
-            backbone.device, getattr(torch, backbone.dtype)
-        )
-        quiet = _quiet_masks() if self.warns and mask is not None else nullcontext()
-        with quiet, torch.inference_mode():
+                mask = to_device(within.astype(np.int64), device)
+        values = to_device(values, device, getattr(torch, backbone.dtype))
+        if self.warns and mask is not None:
+            # Of a way to pass masks that WavLM has to itself; for good, since the list
+            # of filters belongs to all threads.
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+        with torch.inference_mode():
             output = backbone.model(
                 values, attention_mask=mask, output_hidden_states=True
             )
         states = [*output.hidden_states, output.last_hidden_state]
         return [
-            [state[i, : window.n_frames] for state in states]
+            [state[i, : window.n_steps] for state in states]
             for i, window in enumerate(batch)
         ]
 
 
-@contextmanager
-def _quiet_masks():
-    """Keep WavLM's warning about its own masks from users.
-
-    The list of filters is the process's: one thread at a time changes it.
-    """
-    with _filters, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-        yield
-
-
-class TimePooler:
-    """Pool the frames of one clip over time as its windows come, in any order.
+class SpeechJob(Job):
+    """Hidden states of the sound of clips.
 
     Parameters
     ----------
-    pooling : {"mean", "mean_std"} or int
-        As ``skmer.encoders._pooling.pool`` has it.
-    n_frames : int
-        Frames that will come in all.
+    model : SpeechModel
+        What runs.
+    states : list of (int or "last")
+        The states that are asked for.
+    depth : int or None
+        Blocks to run, None for all.
+    max_seconds : float
+        Longer sound is an error.
+    loading : dict
+        Further arguments of ``model.backbone``.
+    **job : dict
+        Arguments of :class:`~skmer.encoders._job.Job`.
     """
 
-    def __init__(self, pooling, n_frames):
-        self.spread = pooling == "mean_std"
-        count = 1 if isinstance(pooling, str) else pooling
-        self.starts = [i * n_frames // count for i in range(count)]
-        self.stops = [-(-(i + 1) * n_frames // count) for i in range(count)]
-        self.sums = None
+    # Samples: 320 seconds at 16 kHz.
+    gpu_budget = 5_120_000
 
-    def add(self, start, states):
-        """Take in the frames of a window.
+    def __init__(self, model, *, states, depth, max_seconds, loading, **job):
+        super().__init__(**job)
+        self.model = model
+        self.depth = depth
+        self.taken = [-1 if s == "last" else s for s in states]
+        self.loading = loading
+        self.longest = model.longest
+        rate = model.extractor.sampling_rate
+        self.reader = partial(_read, rate=rate, max_seconds=max_seconds)
 
-        Parameters
-        ----------
-        start : int
-            Number of the first frame in the clip.
-        states : list of Tensor of shape (n_frames, width)
-            Of every hidden state.
-        """
-        import torch
+    def limits(self, device):
+        """Return the budget of a batch, and how many windows it has at most."""
+        budget, at_most = super().limits(device)
+        if self.model.whisper and at_most is None and budget:
+            # Whatever a window holds, it is run at full length.
+            return math.inf, max(1, budget // self.model.extractor.n_samples)
+        return budget, at_most
 
-        if states[0].device.type == "mps":  # which has no float64
-            states = [state.cpu() for state in states]
-        parts = [
-            slice(max(0, first - start), max(0, last - start))
-            for first, last in zip(self.starts, self.stops, strict=True)
+    def cost(self, stretches):
+        """Return what a batch takes of a device's memory."""
+        return len(stretches) if self.model.whisper else super().cost(stretches)
+
+    def stretches(self, found):
+        """Cut sound into windows."""
+        return self.model.windows(found)
+
+    def load(self, device):
+        """Return the model on a device."""
+        return self.model.backbone(self.depth, device=device, **self.loading)
+
+    def forward(self, backbone, stretches):
+        """Run windows through the model."""
+        outputs = self.model.run(backbone, stretches)
+        if self.depth is not None:
+            # The last of a model that was cut off is not the model's last.
+            outputs = [states[:-1] for states in outputs]
+        return [
+            self.keep(states, window, self.taken)
+            for states, window in zip(outputs, stretches, strict=True)
         ]
-        if self.sums is None:
-            # Squares are taken of differences from a mean nearby, which keeps them
-            # accurate where a mean is far from zero.
-            self.origins = [state.double().mean(dim=0) for state in states]
-            self.sums = self.squares = 0
-        sums, squares = [], []
-        for state, origin in zip(states, self.origins, strict=True):
-            shifted = state.double() - origin
-            sums.append(torch.stack([shifted[part].sum(dim=0) for part in parts]))
-            if self.spread:
-                squares.append((shifted**2).sum(dim=0))
-        self.sums = self.sums + torch.stack(sums)
-        if self.spread:
-            self.squares = self.squares + torch.stack(squares)
 
-    def finish(self):
-        """Return the pooled states, (n_states, n_parts * width), dtype float32."""
-        import torch
+    def arrays(self, name, values):
+        """Return what a record holds."""
+        if self.depth is None:
+            return {"states": values[:-1], "last": values[-1]}
+        return {"states": values}
 
-        sizes = [b - a for a, b in zip(self.starts, self.stops, strict=True)]
-        sizes = torch.tensor(sizes, device=self.sums.device)[:, None]
-        shifts = self.sums / sizes
-        pooled = (torch.stack(self.origins)[:, None] + shifts).flatten(1)
-        if self.spread:
-            variance = self.squares / sizes[0] - shifts[:, 0] ** 2
-            pooled = torch.cat([pooled, variance.clamp(min=0).sqrt()], dim=1)
-        return pooled.float().cpu().numpy()
+
+def _read(path, rate, max_seconds):
+    try:
+        sound = read_audio(path, rate=rate, max_seconds=max_seconds)
+    except (MediaError, MemoryError, TimeoutError) as error:
+        return error
+    return None if sound is None or len(sound) == 0 else sound

@@ -21,13 +21,9 @@ from skmer.encoders._layers import (
     resolve_layers,
 )
 from skmer.encoders._pooling import POOLING
-from skmer.encoders._pretrained import PretrainedEncoder, infinite_values
-from skmer.encoders._text_states import text_states
-from skmer.exceptions import MediaError
+from skmer.encoders._pretrained import PretrainedEncoder
+from skmer.encoders._text_states import TextJob, with_bytes
 from skmer.utils._sklearn import Interval, StrOptions
-
-_GPU_TEXTS = 256
-_CPU_TEXTS = 16
 
 
 class TextEncoder(PretrainedEncoder):
@@ -73,9 +69,10 @@ class TextEncoder(PretrainedEncoder):
         of the MERTools baselines: the sum of the last four hidden states.
     revision : str or None, default=None
         Branch, tag or commit of a hub model.
-    device : str, default="auto"
+    device : str or list of str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` is
-        ``skmer.get_config()["device"]``, by default a GPU if there is one.
+        ``skmer.get_config()["device"]``, by default a GPU if there is one. A list,
+        such as ``["cuda:0", "cuda:1"]``, runs the model on each.
     dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Number format the model runs in; ``"auto"`` is
         ``skmer.get_config()["dtype"]``, by default float16 on a GPU and float32
@@ -87,13 +84,26 @@ class TextEncoder(PretrainedEncoder):
         the text again. ``"all"`` runs to the end once: for searches over layers.
     trust_remote_code : bool, default=False
         Run Python files that come with the model.
+    attn_implementation : str or None, default=None
+        As for ``from_pretrained``; None leaves it to transformers, which takes SDPA
+        where the model has it.
+    compile : bool, default=False
+        Compile the blocks of the model by ``torch.compile``; worth its minute where
+        many thousand texts follow.
+    device_map : str, dict or None, default=None
+        As for ``from_pretrained``, in place of ``device``: spreads a model over
+        several GPUs, or over GPU and main memory, that no single one holds, such as
+        a decoder of 13 billion parameters. ``"auto"`` fits it to what there is.
+        Needs the extra ``llm``.
     n_jobs : int or None, default=None
-        Worker processes, each with a model of its own. None is one unless a joblib
-        context says otherwise.
+        On the CPU, worker processes, each with a model of its own; None is one
+        unless a joblib context says otherwise. With other devices, or a list of
+        them, only dask and Ray have any use for it.
     batch_size : int or "auto", default="auto"
-        Clips that one task encodes and that are stored together. A GPU gets texts
-        of like length at once, up to 16,384 tokens, fewer where memory runs out; a
-        CPU gets one at a time, which is faster there.
+        Texts that go through the model at once; on the CPU also the clips of a
+        task. ``"auto"``: on a GPU texts of like length, up to 16,384 tokens
+        together (fewer for wide models, and after memory has run out); on the CPU
+        one text, which is faster there, and 16 clips a task.
     cache : "default", path or None, default="default"
         Folder of the feature cache; None caches nothing.
     on_error : {"raise", "nan"}, default="raise"
@@ -140,6 +150,7 @@ class TextEncoder(PretrainedEncoder):
 
     _column = "text"
     _built_in = "hashing"
+    _auto_batch_size = 16
     _parameter_constraints: dict = {
         "model": [str, PathLike],
         "n_features": [Interval(Integral, 2, 2**24, closed="left")],
@@ -149,6 +160,7 @@ class TextEncoder(PretrainedEncoder):
         "max_length": [Interval(Integral, 1, None, closed="left")],
         "preset": [StrOptions({"mertools"}), None],
         "cache_layers": CACHE_LAYERS,
+        "device_map": [str, dict, None],
         **PretrainedEncoder._parameter_constraints,
     }
 
@@ -167,6 +179,9 @@ class TextEncoder(PretrainedEncoder):
         dtype="auto",
         cache_layers="asked",
         trust_remote_code=False,
+        attn_implementation=None,
+        compile=False,
+        device_map=None,
         n_jobs=None,
         batch_size="auto",
         cache="default",
@@ -185,6 +200,9 @@ class TextEncoder(PretrainedEncoder):
         self.dtype = dtype
         self.cache_layers = cache_layers
         self.trust_remote_code = trust_remote_code
+        self.attn_implementation = attn_implementation
+        self.compile = compile
+        self.device_map = device_map
         super().__init__(
             n_jobs=n_jobs,
             batch_size=batch_size,
@@ -201,10 +219,20 @@ class TextEncoder(PretrainedEncoder):
                 f"counts words, the other characters. Got {self.n_features} instead."
             )
 
+    def _devices(self):
+        if self.device_map is not None and not isinstance(self.device, str):
+            raise ValueError(
+                f"device_map={self.device_map!r} says where the parts of one model "
+                f"go, device={self.device!r} runs a model on each: give one of them."
+            )
+        return super()._devices()
+
     def _text_config(self):
         config = self._config()
         parts = ("num_hidden_layers", "hidden_size", "vocab_size")
-        if config.is_encoder_decoder or not all(hasattr(config, p) for p in parts):
+        speech = hasattr(config, "conv_kernel")  # the likes of HuBERT
+        whole = all(hasattr(config, part) for part in parts)
+        if config.is_encoder_decoder or speech or not whole:
             raise ValueError(
                 f"{self.model} is a model of type {config.model_type!r}. TextEncoder "
                 "takes encoders like BERT and decoders like Qwen and Llama."
@@ -257,34 +285,30 @@ class TextEncoder(PretrainedEncoder):
             return True
         return holds(arrays, self._states()[0])
 
-    def _clips_per_task(self):
-        if self.batch_size != "auto":
-            return self.batch_size
-        if self._is_built_in or not self._on_cpu():
-            return _GPU_TEXTS
-        return _CPU_TEXTS
-
     def _encode(self, cells):
-        # Half of a surrogate pair has no bytes, for hashes and tokenizers alike.
-        cells = [cell.encode("utf-8", "replace").decode("utf-8") for cell in cells]
         if self._is_built_in:
-            return self._hash(cells)
+            return self._hash([with_bytes(cell) for cell in cells])
+        return super()._encode(cells)
+
+    def _job(self):
         states, together = self._states()
         n_layers = self._text_config().num_hidden_layers
         cached = "asked" if self.pooling is None else self.cache_layers
         depth = depth_needed(states, n_layers, cached)
-        found = text_states(
-            cells,
+        return TextJob(
+            self._loader(
+                device_map=self.device_map,
+                n_layers=self._blocks_to_load(depth, n_layers),
+            ),
+            self._devices()[0],
             self._processor("AutoTokenizer"),
-            self._backbone(n_layers=self._blocks_to_load(depth, n_layers)),
             n_states=1 + (n_layers if depth is None else depth),
+            states=states,
             max_length=self.max_length,
             pooling=self.pooling,
+            batch_size=self.batch_size,
+            layer_pooling=together,
         )
-        return [
-            self._record(cell, values, states, together)
-            for cell, values in zip(cells, found, strict=True)
-        ]
 
     def _blocks_to_load(self, depth, n_layers):
         # Models of the BERT kind, which alone know types of tokens, end in a block.
@@ -293,16 +317,6 @@ class TextEncoder(PretrainedEncoder):
         if depth is None or hasattr(self._text_config(), "type_vocab_size"):
             return depth
         return None if depth + 1 == n_layers else depth + 1
-
-    def _record(self, cell, values, states, together):
-        if values is None:
-            return Record("missing")
-        if not np.isfinite(values).all():
-            return MediaError(cell, "encode", infinite_values())
-        if self.pooling is None:
-            arrays = {"states": values.transpose(1, 0, 2)}
-            return Record("ok", {"values": combine(arrays, states, together, 1)})
-        return Record("ok", {"states": values})
 
     def _hash(self, cells):
         halves = [

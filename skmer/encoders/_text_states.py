@@ -1,4 +1,4 @@
-"""Words to hidden states of a language model, pooled over their tokens."""
+"""Words to hidden states of a language model."""
 
 import os
 import threading
@@ -6,99 +6,106 @@ from inspect import signature
 
 import numpy as np
 
-from skmer.encoders._forward import in_parts, pool_states
+from skmer.encoders._forward import to_device
+from skmer.encoders._job import Job
+from skmer.encoders._stretches import Stretch
 
-# Tokens, padding included, that go through a GPU at once.
+# Tokens of a batch on a GPU, and bytes of their hidden states, at most.
 _BATCH_TOKENS = 16_384
+_BATCH_BYTES = 2**30
 # A tokenizer must not be used by two threads at once.
 _tokenizing = threading.Lock()
 
 
-def text_states(
-    texts, tokenizer, backbone, *, n_states, max_length, pooling, batch_tokens=None
-):
-    """Return pooled hidden states of texts.
+class TextJob(Job):
+    """Hidden states of the tokens of texts.
 
     Parameters
     ----------
-    texts : list of str
-        What was said.
+    load : callable
+        Takes a device and returns the Backbone there, a BERT-like encoder or a
+        decoder.
+    device : str
+        One that it will be loaded on.
     tokenizer : transformers.PreTrainedTokenizerBase
         Of the model.
-    backbone : Backbone
-        A BERT-like encoder or a decoder.
     n_states : int
-        How many hidden states to return, from the input of block 1 on.
+        How many hidden states to keep, from the input of block 1 on.
+    states : list of int
+        The states that are asked for.
     max_length : int
         Tokens of a window at most, special ones included. The tokens of a longer
         text are cut into windows of like length that do not see each other.
-    pooling : {"mean", "mean_std"}, int or None
-        Over all tokens of the text but special ones.
-    batch_tokens : int or None, default=None
-        Tokens, padding included, of one forward pass; a longer window goes alone.
-        None: one window a pass on the CPU, where padded batches are slower, else
-        16,384.
-
-    Returns
-    -------
-    states : list of (ndarray or None)
-        Of shape (n_states, n_outputs * width), or (n_states, n_tokens, width) for
-        ``pooling=None``, dtype float32. None for a text without tokens.
+    **job : dict
+        Arguments of :class:`~skmer.encoders._job.Job`.
     """
-    if batch_tokens is None:
-        batch_tokens = 0 if backbone.device == "cpu" else _BATCH_TOKENS
-    with _tokenizing:
-        before, after = _frame(tokenizer)
-        contents = _tokens(texts, tokenizer, len(before), len(after))
-    room = _room(max_length, backbone) - len(before) - len(after)
-    if room < 1:
-        raise ValueError(
-            f"max_length={max_length} leaves no room for a token of text: this model "
-            f"adds {len(before) + len(after)} special tokens. Raise it."
-        )
-    windows, pieces = [], []
-    for tokens in contents:
-        n_parts = -(-len(tokens) // room)
-        parts = np.array_split(tokens, n_parts) if n_parts else []
-        pieces.append(range(len(windows), len(windows) + n_parts))
-        windows += [[*before, *part.tolist(), *after] for part in parts]
-    # What is in several windows is pooled when all of them are there.
-    whole = {numbers[0] for numbers in pieces if len(numbers) == 1}
-    results = {}
 
-    def forward(numbers):
-        states = _hidden_states(backbone, tokenizer, [windows[i] for i in numbers])
-        return [
-            _pooled(
-                states[:n_states],
-                row,
-                slice(len(before), len(windows[i]) - len(after)),
-                pooling if i in whole else None,
+    def __init__(self, load, device, tokenizer, *, n_states, states, max_length, **job):
+        super().__init__(**job)
+        self._load = load
+        self.tokenizer = tokenizer
+        self.n_states = n_states
+        self.taken = states
+        with _tokenizing:
+            self.before, self.after = _frame(tokenizer)
+        special = len(self.before) + len(self.after)
+        # Only the model knows how many positions it has.
+        backbone = load(device)
+        self.room = _room(max_length, backbone) - special
+        # All hidden states of a batch are in memory together.
+        size = 2 * n_states * backbone.config.hidden_size
+        self.gpu_budget = min(_BATCH_TOKENS, _BATCH_BYTES // size)
+        if self.room < 1:
+            raise ValueError(
+                f"max_length={max_length} leaves no room for a token of text: this "
+                f"model adds {special} special tokens. Raise it."
             )
-            for row, i in enumerate(numbers)
+
+    def stretches(self, found):
+        """Cut the tokens of a text into windows."""
+        with _tokenizing:
+            # verbose=False: that a text is longer than a window is no news here.
+            ids = self.tokenizer(
+                with_bytes(found), padding=False, truncation=False, verbose=False
+            )["input_ids"]
+        tokens = ids[len(self.before) : len(ids) - len(self.after)]
+        if not tokens:
+            return []
+        windows, start = [], 0
+        for part in np.array_split(tokens, -(-len(tokens) // self.room)):
+            values = np.array([*self.before, *part, *self.after], dtype=np.int64)
+            windows.append(Stretch(values, start, len(part), len(tokens)))
+            start += len(part)
+        return windows
+
+    def load(self, device):
+        """Return the model on a device."""
+        return self._load(device)
+
+    def forward(self, backbone, stretches):
+        """Run windows through the model."""
+        states = _hidden_states(backbone, self.tokenizer.pad_token_id, stretches)
+        first, states = len(self.before), states[: self.n_states]
+        return [
+            self.keep(
+                [state[row, first : first + window.n_steps] for state in states],
+                window,
+                self.taken,
+            )
+            for row, window in enumerate(stretches)
         ]
 
-    for numbers in _groups(windows, batch_tokens):
-        found = in_parts(forward, numbers)
-        results.update(zip(numbers, found, strict=True))
-    return [_joined([results[i] for i in numbers], pooling) for numbers in pieces]
+    def arrays(self, name, values):
+        """Return what a record holds."""
+        return {"states": values}
 
 
-def _pooled(states, row, inside, pooling):
-    import torch
-
-    return pool_states(torch.stack([s[row, inside] for s in states]), pooling)
-
-
-def _joined(parts, pooling):
-    if len(parts) < 2:
-        return parts[0] if parts else None
-    import torch
-
-    return pool_states(torch.from_numpy(np.concatenate(parts, axis=1)), pooling)
+def with_bytes(text):
+    """Return a text without halves of surrogate pairs, which have no bytes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _hidden_states(backbone, tokenizer, windows):
+def _hidden_states(backbone, pad, windows):
     """Run windows through the model, padded on the right.
 
     Padding after the text keeps the positions of its tokens, and a decoder, whose
@@ -107,43 +114,22 @@ def _hidden_states(backbone, tokenizer, windows):
     import torch
 
     shape = len(windows), max(map(len, windows))
-    pad = tokenizer.pad_token_id
-    ids = torch.full(shape, 0 if pad is None else pad, dtype=torch.long)
-    mask = torch.zeros(shape, dtype=torch.long)
+    ids = np.full(shape, 0 if pad is None else pad, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
     for row, window in enumerate(windows):
-        ids[row, : len(window)] = torch.tensor(window)
+        ids[row, : len(window)] = window.values
         mask[row, : len(window)] = 1
     options = {}
     if "use_cache" in signature(backbone.model.forward).parameters:
         options["use_cache"] = False
     with torch.inference_mode():
         output = backbone.model(
-            input_ids=ids.to(backbone.device),
-            attention_mask=mask.to(backbone.device),
+            input_ids=to_device(ids, backbone.device),
+            attention_mask=to_device(mask, backbone.device),
             output_hidden_states=True,
             **options,
         )
     return output.hidden_states
-
-
-def _groups(windows, batch_tokens):
-    """Put windows of like length together, as many as a pass may hold."""
-    order = sorted(range(len(windows)), key=lambda i: (len(windows[i]), i))
-    groups = []
-    for i in order:
-        # Ascending: the latest is the longest of its group.
-        if groups and (len(groups[-1]) + 1) * len(windows[i]) <= batch_tokens:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
-
-
-def _tokens(texts, tokenizer, n_before, n_after):
-    """Return the numbers of the tokens of texts, special ones left out."""
-    # verbose=False: that a text is longer than a window is no news here.
-    encoded = tokenizer(texts, padding=False, truncation=False, verbose=False)
-    return [ids[n_before : len(ids) - n_after] for ids in encoded["input_ids"]]
 
 
 def _frame(tokenizer):

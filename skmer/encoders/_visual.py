@@ -8,7 +8,7 @@ import numpy as np
 from skmer.cache import Record
 from skmer.encoders._hog import hog, hog_length
 from skmer.encoders._image_preprocessing import ImagePreprocessing
-from skmer.encoders._image_states import ImageModel, describe_images
+from skmer.encoders._image_states import ImageJob, ImageModel
 from skmer.encoders._layers import (
     CACHE_LAYERS,
     LAYER_POOLING,
@@ -20,18 +20,12 @@ from skmer.encoders._layers import (
     n_pooled,
     resolve_layers,
 )
+from skmer.encoders._pictures import REGIONS, PictureReader
 from skmer.encoders._pooling import POOLING, pool, pooled_names
-from skmer.encoders._pretrained import PretrainedEncoder, infinite_values
-from skmer.exceptions import MediaError
-from skmer.media import face_crops, get_face_detector, read_frames
+from skmer.encoders._pretrained import PretrainedEncoder
+from skmer.media import get_face_detector
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions
 
-_REGIONS = ("face", "frame")
-# What stands for every picture: more than any clip of an hour has.
-_EVERY = 500_000
-_GPU_CLIPS = 16
-_GPU_IMAGES = 128
-_CPU_IMAGES = 8
 # Parameters of "hog" that decide what it gives.
 _HOG_KEY = (
     "model",
@@ -59,7 +53,7 @@ class VisualEncoder(PretrainedEncoder):
         ``"openai/clip-vit-large-patch14"``. CLIP, SigLIP, DINOv2 (also with
         registers) and ViT are supported. What the hub's local cache holds is used
         without asking the network.
-    regions : sequence of {"face", "frame"}, default=("face", "frame")
+    regions : {"face", "frame"} or sequence of these, default=("face", "frame")
         What is described: the aligned crop of the face that is followed through
         the clip, the whole frame, or both from one decoding. Each is a stream of
         its own, ``face__...`` and ``frame__...``.
@@ -97,9 +91,10 @@ default="embedding"
         those of the MERTools baselines: faces, of every frame, embeddings.
     revision : str or None, default=None
         Branch, tag or commit of a hub model.
-    device : str, default="auto"
+    device : str or list of str, default="auto"
         Of models: ``"cpu"``, ``"cuda"``, ``"cuda:1"``...; ``"auto"`` is
-        ``skmer.get_config()["device"]``, by default a GPU if there is one.
+        ``skmer.get_config()["device"]``, by default a GPU if there is one. A list,
+        such as ``["cuda:0", "cuda:1"]``, runs the model on each.
     dtype : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Number format a model runs in; ``"auto"`` is
         ``skmer.get_config()["dtype"]``, by default float16 on a GPU and float32
@@ -112,15 +107,24 @@ default="embedding"
         end once: for searches over layers.
     trust_remote_code : bool, default=False
         Run Python files that come with the model.
+    attn_implementation : str or None, default=None
+        As for ``from_pretrained``; None leaves it to transformers, which takes SDPA
+        where the model has it.
+    compile : bool, default=False
+        Compile the blocks of the model by ``torch.compile``; worth its minute where
+        many thousand clips follow.
     max_seconds : float, default=600.0
         A longer clip is an error.
     n_jobs : int or None, default=None
-        Worker processes, each with a model of its own. None is one unless a joblib
-        context says otherwise.
+        With ``"hog"`` or on the CPU, worker processes, each with a model of its
+        own; None is one unless a joblib context says otherwise. On other devices,
+        and for a list of them, the processes that read clips ahead of the model;
+        None is then one a core. With dask or Ray, workers do both.
     batch_size : int or "auto", default="auto"
-        Clips that one task encodes and that are stored together. A model gets 128
-        of their pictures at once on a GPU, fewer where memory runs out, and 8 on a
-        CPU.
+        Runs of up to eight pictures of a clip that go through a model at once; with
+        ``"hog"`` or on the CPU also the clips of a task. ``"auto"``: 256 pictures on
+        a GPU, fewer after memory has run out, and one run on the CPU; four clips a
+        task.
     cache : "default", path or None, default="default"
         Folder of the feature cache; None caches nothing.
     on_error : {"raise", "nan"}, default="raise"
@@ -185,7 +189,7 @@ default="embedding"
     _cache_version = 1
     _parameter_constraints: dict = {
         "model": [str, PathLike],
-        "regions": ["array-like"],
+        "regions": ["array-like", StrOptions(set(REGIONS))],
         "n_frames": [Interval(Integral, 1, None, closed="left"), None],
         "pooling": POOLING,
         "image_size": [Interval(Integral, 16, 1024, closed="both")],
@@ -217,6 +221,8 @@ default="embedding"
         dtype="auto",
         cache_layers="asked",
         trust_remote_code=False,
+        attn_implementation=None,
+        compile=False,
         max_seconds=600.0,
         n_jobs=None,
         batch_size="auto",
@@ -239,6 +245,8 @@ default="embedding"
         self.dtype = dtype
         self.cache_layers = cache_layers
         self.trust_remote_code = trust_remote_code
+        self.attn_implementation = attn_implementation
+        self.compile = compile
         self.max_seconds = max_seconds
         super().__init__(
             n_jobs=n_jobs,
@@ -250,10 +258,10 @@ default="embedding"
 
     def _validate_params(self):
         super()._validate_params()
-        regions = list(self.regions)
+        regions = self._regions
         if (
             not regions
-            or not set(regions) <= set(_REGIONS)
+            or not set(regions) <= set(REGIONS)
             or len(set(regions)) < len(regions)
         ):
             raise ValueError(
@@ -271,8 +279,13 @@ default="embedding"
         return self.preset == "mertools" and not self._is_built_in
 
     @property
+    def _regions(self):
+        given = self.regions
+        return [given] if isinstance(given, str) else list(given)
+
+    @property
     def _streams(self):
-        return ["face"] if self._is_mertools else list(self.regions)
+        return ["face"] if self._is_mertools else self._regions
 
     @property
     def _embeds(self):
@@ -358,107 +371,50 @@ default="embedding"
             if region in arrays
         )
 
-    def _clips_per_task(self):
-        if self.batch_size != "auto":
-            return self.batch_size
-        if self._is_built_in or self._on_cpu():
-            return self._auto_batch_size
-        return _GPU_CLIPS
-
     def _encode(self, cells):
         if self._is_built_in:
-            return [self._encode_by_hog(path) for path in cells]
-        preprocessing = ImagePreprocessing.of(self._processor("AutoImageProcessor"))
-        backbone, depth = self._load()
-        results, owners, pictures = [None] * len(cells), [], []
-        for i, path in enumerate(cells):
-            try:
-                regions = self._read(path, preprocessing.side)
-                shrunk = {
-                    region: preprocessing.shrink(images, backbone.device)
-                    for region, images in regions.items()
-                }
-            except (MediaError, MemoryError, TimeoutError) as error:
-                results[i] = error
-                continue
-            results[i] = Record("ok") if shrunk else Record("missing")
-            owners += [(i, region) for region in shrunk]
-            pictures += shrunk.values()
-        if pictures:
-            found = describe_images(
-                self._image_model(),
-                backbone,
-                preprocessing,
-                pictures,
-                embedding=self._embeds,
-                size=_CPU_IMAGES if backbone.device == "cpu" else _GPU_IMAGES,
-            )
-            for (i, region), values in zip(owners, found, strict=True):
-                if not np.isfinite(values).all():
-                    results[i] = MediaError(cells[i], "encode", infinite_values())
-                elif isinstance(results[i], Record):
-                    results[i].arrays |= self._arrays(region, values, depth)
-        return results
+            read = self._reader(self.image_size)
+            return [self._hog(read(path)) for path in cells]
+        return super()._encode(cells)
 
-    def _load(self):
-        """Return the model, and how many of its blocks it has if not all."""
-        model, depth = self._image_model(), None
-        if not self._embeds:
-            cached = "asked" if self.pooling is None else self.cache_layers
-            depth = depth_needed(self._states(), model.n_layers, cached)
-        return self._backbone(**model.loading(depth, embedding=self._embeds)), depth
-
-    def _arrays(self, region, values, depth):
-        """Return what a record holds of the frames of a region."""
-        if self._embeds:
-            return {region: pool(values, self.pooling)}
-        n_frames, n_states, width = values.shape
-        # The last state of a model that was cut off is not the model's own.
-        arrays = {"states": values[:, :-1], "last": values[:, -1]}
-        if self.pooling is None:
-            frames = combine(arrays, self._states(), self.layer_pooling, 1)
-            return {region: frames}
-        pooled = pool(values.reshape(n_frames, -1), self.pooling)
-        pooled = pooled.reshape(-1, n_states, width).transpose(1, 0, 2)
-        pooled = np.ascontiguousarray(pooled).reshape(n_states, -1)
-        arrays = {region: pooled[:-1]}
-        if depth is None:
-            arrays[f"{region}_last"] = pooled[-1]
-        return arrays
-
-    def _encode_by_hog(self, path):
-        try:
-            regions = self._read(path, self.image_size)
-            arrays = {
-                region: pool(hog(images, self.image_size), self.pooling)
-                for region, images in regions.items()
-            }
-        except (MediaError, MemoryError, TimeoutError) as error:
-            return error
-        return Record("ok", arrays) if arrays else Record("missing")
-
-    def _read(self, path, face_size):
-        """Return the pictures of each region that the clip shows."""
-        n_frames = None if self._is_mertools else self.n_frames
-        frames = read_frames(
-            path, _EVERY if n_frames is None else n_frames, max_seconds=self.max_seconds
+    def _reader(self, face_size, preprocessing=None):
+        return PictureReader(
+            regions=self._streams,
+            n_frames=None if self._is_mertools else self.n_frames,
+            max_seconds=self.max_seconds,
+            detector=self.face_detector,
+            margin=self.face_margin,
+            face_size=face_size,
+            preprocessing=preprocessing,
         )
-        if frames is None:
-            return {}
-        regions = {}
-        for region in self._streams:
-            if region == "frame":
-                regions[region] = frames.images
-                continue
-            track = face_crops(
-                frames,
-                detector=self.face_detector,
-                size=face_size,
-                margin=self.face_margin,
-            )
-            if track is not None:
-                regions[region] = track.images
-        return regions
+
+    def _job(self):
+        model, states, depth = self._image_model(), None, None
+        if not self._embeds:
+            states = self._states()
+            cached = "asked" if self.pooling is None else self.cache_layers
+            depth = depth_needed(states, model.n_layers, cached)
+        preprocessing = ImagePreprocessing.of(self._processor("AutoImageProcessor"))
+        return ImageJob(
+            model,
+            self._loader(**model.loading(depth, embedding=self._embeds)),
+            preprocessing,
+            self._reader(preprocessing.side, preprocessing),
+            states=states,
+            depth=depth,
+            pooling=self.pooling,
+            batch_size=self.batch_size,
+            layer_pooling=self.layer_pooling,
+        )
+
+    def _hog(self, found):
+        if found is None or isinstance(found, Exception):
+            return found
+        arrays = {
+            region: pool(hog(images, self.image_size), self.pooling)
+            for region, images in found.items()
+        }
+        return Record("ok", arrays)
 
 
 def _layers_of(arrays, region):

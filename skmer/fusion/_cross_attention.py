@@ -370,7 +370,7 @@ class CrossAttentionFusionClassifier(FusionClassifier):
 
     def _load_backbone(self):
         # Here, for transformers takes seconds to import.
-        from skmer.encoders._backbones import load_backbone, load_config, load_processor
+        from skmer._pretrained import load_backbone, load_config, load_processor
 
         model = self.audio_backbone
         config = load_config(model)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from byte_encoder import ByteHistogramEncoder
+from joblib import parallel_config
 
 import skmer
 from skmer.exceptions import ExtractionWarning, MediaError
@@ -344,3 +345,11 @@ def test_records_of_layers_serve_all_that_they_hold(files, log, tmp_path):
     assert n_encoded(3) == 2
     assert n_encoded(1) == n_encoded(3) == 0
     assert LayeredEncoder()._store().info()["entries"] == 5
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 2])
+def test_backends_that_return_lists_only(files, n_jobs):
+    expected = ByteHistogramEncoder(cache=None).transform(files)
+    with parallel_config(backend="multiprocessing"):
+        rows = ByteHistogramEncoder(cache=None, n_jobs=n_jobs).transform(files)
+    np.testing.assert_array_equal(rows, expected)

@@ -41,7 +41,7 @@ def test_equals_the_processor_of_transformers(name, shape):
     images = pictures(shape)
     expected = processor(images=list(images), return_tensors="pt").pixel_values
     preprocessing = ImagePreprocessing.of(processor)
-    found = preprocessing.normalise(preprocessing.shrink(images))
+    found = preprocessing.normalise(torch.from_numpy(preprocessing.shrink(images)))
     assert found.shape == expected.shape and found.dtype == torch.float32
     scale = 1 if name != "plain" else 255
     assert (found - expected).abs().max() <= 1e-5 * scale

@@ -1,6 +1,7 @@
 """TextEncoder with models of transformers, against transformers itself."""
 
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -14,11 +15,11 @@ from sklearn.pipeline import make_pipeline
 from tiny_text_models import FAMILIES, N_LAYERS, TEXTS, WIDTH, text_model
 from transformers import AutoModel, AutoTokenizer
 
+from skmer._pretrained import load_backbone, unload_backbones
+from skmer._pretrained._backbones import blocks
 from skmer.encoders import TextEncoder
-from skmer.encoders._backbones import load_backbone, load_processor, unload_backbones
-from skmer.encoders._forward import in_parts
 from skmer.encoders._pooling import pool
-from skmer.encoders._text_states import _room, text_states
+from skmer.encoders._text_states import _room
 
 LONG = "It went on and on, and no one knew why. " * 12
 
@@ -58,12 +59,29 @@ def test_every_layer_is_that_of_transformers(name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_padded_batches_are_exact(name):
-    tokenizer = load_processor("AutoTokenizer", text_model(name))
+    encoder = TextEncoder(
+        text_model(name),
+        layers=list(range(N_LAYERS + 1)),
+        layer_pooling="concat",
+        pooling=None,
+        max_length=150,
+        batch_size=len(TEXTS),
+        cache=None,
+    )
     backbone = load_backbone("AutoModel", text_model(name), device="cpu")
-    common = {"n_states": N_LAYERS + 1, "max_length": 150, "pooling": None}
-    padded = text_states(TEXTS, tokenizer, backbone, **common, batch_tokens=10_000)
-    for text, states in zip(TEXTS, padded, strict=True):
-        assert_near(states, reference(name, text), 1e-5)
+    sizes = []
+    handle = backbone.model.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(len(kwargs["input_ids"])),
+        with_kwargs=True,
+    )
+    try:
+        padded = encoder.transform(TEXTS)[:, 0]
+    finally:
+        handle.remove()
+    assert max(sizes) > 1
+    for text, tokens in zip(TEXTS, padded, strict=True):
+        states = reference(name, text).transpose(1, 0, 2).reshape(len(tokens), -1)
+        assert_near(tokens, states, 1e-5)
 
 
 @pytest.mark.parametrize("name", ["bert", "qwen2"])
@@ -193,25 +211,6 @@ def test_one_model_for_all_clones_and_none_in_pickles(monkeypatch):
     assert len(pickle.dumps(encoder)) < 2_000
 
 
-def test_memory_that_runs_out_halves_the_batch():
-    sizes = []
-
-    def forward(items):
-        sizes.append(len(items))
-        if len(items) > 2:
-            raise torch.OutOfMemoryError("full")
-        return [item * 10 for item in items]
-
-    assert in_parts(forward, [1, 2, 3, 4, 5]) == [10, 20, 30, 40, 50]
-    assert sizes == [5, 2, 3, 1, 2]
-
-    def never(items):
-        raise torch.OutOfMemoryError("full")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        in_parts(never, [1, 2])
-
-
 def test_half_precision_and_overflow():
     expected = TextEncoder(text_model("qwen2"), cache=None).transform(TEXTS)
     rough = TextEncoder(text_model("qwen2"), dtype="bfloat16", cache=None)
@@ -239,3 +238,35 @@ def test_importing_brings_no_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_model_spread_over_several_places(tmp_path):
+    pytest.importorskip("accelerate", reason="device_map needs accelerate")
+    encoder = TextEncoder(text_model("llama"), layers="all", cache=None)
+    expected = encoder.transform(TEXTS)
+    where = {f"layers.{i}": "cpu" for i in range(N_LAYERS)}
+    where |= {"embed_tokens": "cpu", "norm": "cpu", "rotary_emb": "cpu"}
+    for device_map in ("auto", where, {**where, "layers.1": "disk"}):
+        spread = encoder.set_params(device_map=device_map).transform(TEXTS)
+        np.testing.assert_array_equal(spread, expected)
+    with pytest.raises(ValueError, match="one of them"):
+        encoder.set_params(device=["cpu", "cpu"]).transform(TEXTS)
+
+
+def test_attention_and_compiling_are_choices():
+    expected = TextEncoder(text_model("bert"), cache=None).transform(TEXTS)
+    eager = TextEncoder(text_model("bert"), attn_implementation="eager", cache=None)
+    assert_near(eager.transform(TEXTS), expected, 1e-5)
+    with pytest.raises(ValueError, match="fast_one"):
+        eager.set_params(attn_implementation="fast_one").transform(TEXTS)
+
+
+# PyTorch's compiler uses what PyTorch deprecates.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+def test_compiled_models_are_the_same():
+    expected = TextEncoder(text_model("bert"), cache=None).transform(TEXTS)
+    compiled = TextEncoder(text_model("bert"), compile=True, cache=None)
+    assert_near(compiled.transform(TEXTS), expected, 1e-5)
+    model = load_backbone("AutoModel", text_model("bert"), compile=True).model
+    assert all(block._compiled_call_impl is not None for block in blocks(model))

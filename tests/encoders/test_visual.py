@@ -4,10 +4,26 @@ import cv2
 import numpy as np
 import pytest
 
-from skmer.encoders import VisualEncoder
+from skmer.encoders import TextEncoder, VisualEncoder
 from skmer.encoders._hog import hog, hog_length
 from skmer.exceptions import MediaError
 from skmer.media import FaceDetector, face_crops, read_frames, write_clip
+
+
+def test_layers_are_for_models():
+    for encoder in (
+        VisualEncoder(layers=3),
+        VisualEncoder(preset="mertools"),
+        TextEncoder(layers=[1, 2]),
+    ):
+        with pytest.raises(ValueError, match="is for models"):
+            encoder.fit(["a.mp4"])
+
+
+def test_one_region_by_its_name(small_clips):
+    one = VisualEncoder(regions="frame").transform(small_clips.paths[:2])
+    other = VisualEncoder(regions=["frame"]).transform(small_clips.paths[:2])
+    np.testing.assert_array_equal(one, other)
 
 
 def test_regions_are_described_from_what_media_reads(small_clips):

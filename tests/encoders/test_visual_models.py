@@ -13,10 +13,8 @@ from sklearn.pipeline import make_pipeline
 from tiny_image_models import FAMILIES, N_LAYERS, image_model
 from transformers import AutoImageProcessor, AutoModel
 
+from skmer._pretrained import load_backbone, unload_backbones
 from skmer.encoders import VisualEncoder
-from skmer.encoders._backbones import load_backbone, unload_backbones
-from skmer.encoders._image_preprocessing import ImagePreprocessing
-from skmer.encoders._image_states import ImageModel, describe_images
 from skmer.encoders._pooling import pool
 from skmer.media import face_crops, read_frames, write_clip
 
@@ -104,20 +102,21 @@ def test_the_last_state_is_normalised_where_the_model_does_that():
 @pytest.mark.parametrize("name", ["clip", "dinov2"])
 def test_company_in_a_batch_changes_nothing(name):
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (9, 40, 60, 3), dtype=np.uint8)
-    model = ImageModel(name, load_backbone("AutoModel", image_model(name)).config)
-    backbone = load_backbone("AutoModel", image_model(name), device="cpu")
-    preprocessing = ImagePreprocessing.of(whole(name)[1])
-    pictures = [preprocessing.shrink(part) for part in np.split(images, [2, 5])]
-    runs = [
-        describe_images(
-            model, backbone, preprocessing, pictures, embedding=True, size=size
-        )
-        for size in (1, 4, 100)
-    ]
-    for run in runs:
-        assert [len(part) for part in run] == [2, 3, 4]
-        assert_near(np.concatenate(run), reference(name, images)[0], 1e-5)
+    images = rng.integers(0, 256, (30, 40, 60, 3), dtype=np.uint8)
+    expected = reference(name, images)[0]
+    parts = np.split(images, [2, 5, 17])
+    for batch_size in ("auto", 2, 100):
+        encoder = VisualEncoder(image_model(name), pooling=None, batch_size=batch_size)
+        job = encoder._job()
+        found = [{"frame": job.preprocessing.shrink(part)} for part in parts]
+        stretches = [stretch for one in found for stretch in job.stretches(one)]
+        assert [len(stretch) for stretch in stretches] == [2, 3, 8, 4, 8, 5]
+        rows, backbone = {}, job.load("cpu")
+        for batch in job.batches(stretches, "cpu"):
+            values = job.forward(backbone, [stretches[i] for i in batch])
+            rows.update(zip(batch, values, strict=True))
+        rows = np.concatenate([rows[i].numpy()[:, 0] for i in range(6)])
+        assert_near(rows, expected, 1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["mean_std", 2, None])
@@ -197,7 +196,8 @@ def test_early_exit_loads_no_block_in_vain(small_clips):
     unload_backbones()
     for name in FAMILIES:
         encoder = VisualEncoder(image_model(name), layers=2)
-        backbone, depth = encoder._load()
+        job = encoder._job()
+        backbone, depth = job.load("cpu"), job.depth
         blocks = {
             key.split("layer")[1].split(".")[1]
             for key, _ in backbone.model.named_parameters()

@@ -7,14 +7,14 @@ from numbers import Integral
 from typing import Any
 
 from skmer._config import get_config
-from skmer.encoders._models import find_model, has_safe_weights, model_identity
+from skmer._pretrained._models import find_model, has_safe_weights, model_identity
+from skmer.utils import import_optional
 
 __all__ = [
     "Backbone",
     "load_backbone",
     "load_config",
     "load_processor",
-    "model_identity",
     "resolve_device",
     "resolve_dtype",
     "unload_backbones",
@@ -30,6 +30,7 @@ _PROCESSOR_FILES = {
         *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"),
         *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
     ),
+    "GenerationConfig": ("generation_config.json",),
 }
 _loaded = {}
 _lock = threading.RLock()
@@ -95,6 +96,16 @@ def resolve_device(device="auto"):
             f"Got {device!r}."
         ) from error
     if found.type != "cuda":
+        others = {
+            "cpu": lambda: True,
+            "mps": torch.backends.mps.is_available,
+            "xpu": torch.xpu.is_available,
+        }
+        if found.type not in others or not others[found.type]():
+            raise ValueError(
+                f"device={device!r} is not there, or PyTorch was built without it. "
+                "Use 'cpu', 'cuda' or 'cuda:1' and so on, or 'mps' on a Mac."
+            )
         return str(found)
     index = 0 if found.index is None else found.index
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -160,13 +171,13 @@ def load_config(model, *, revision=None, trust_remote_code=False):
 
 
 def load_processor(kind, model, *, revision=None, trust_remote_code=False, **options):
-    """Return what prepares inputs for a model, loaded once per process.
+    """Return what comes with a model besides its weights, loaded once per process.
 
     Parameters
     ----------
     kind : str
         Class of transformers: ``"AutoFeatureExtractor"``, ``"AutoImageProcessor"``,
-        ``"AutoTokenizer"``.
+        ``"AutoTokenizer"``, ``"GenerationConfig"``.
     model, revision, trust_remote_code
         As for :func:`load_backbone`.
     **options : str, number or bool
@@ -201,6 +212,8 @@ def load_backbone(
     n_layers=None,
     trust_remote_code=False,
     attn_implementation=None,
+    compile=False,
+    device_map=None,
     part=None,
     overrides=None,
 ):
@@ -223,6 +236,11 @@ def load_backbone(
         Run Python files that come with the model.
     attn_implementation : str or None, default=None
         Of attention; None leaves it to transformers.
+    compile : bool, default=False
+        Compile each block by ``torch.compile``, for inputs of any length.
+    device_map : str, dict or None, default=None
+        As for ``from_pretrained``, in place of one device: where the parts of a
+        model are put that no single device holds. Needs accelerate.
     part : str or None, default=None
         Attribute of the loaded model to keep, such as ``"encoder"``.
     overrides : dict or None, default=None
@@ -244,9 +262,11 @@ def load_backbone(
     dtype = resolve_dtype(dtype, device)
     overrides = dict(overrides or {})
     others = (
-        *(kind, device, dtype, n_layers, attn_implementation, part),
-        *sorted(overrides.items()),
+        *(kind, device, dtype, n_layers, attn_implementation, part, compile),
+        *(repr(device_map), *sorted(overrides.items())),
     )
+    if device_map is not None:
+        import_optional("accelerate", f"device_map={device_map!r}")
 
     def load(transformers, folder):
         import torch
@@ -269,9 +289,13 @@ def load_backbone(
         options = {}
         if attn_implementation is not None:
             options["attn_implementation"] = attn_implementation
+        if device_map is not None:
+            options["device_map"] = device_map
         network = _from_pretrained(
             getattr(transformers, kind),
             folder,
+            # Only AutoModel loads for features, of which parts go unused
+            unused=_UNUSED if kind == "AutoModel" else (),
             config=config,
             dtype=getattr(torch, dtype),
             trust_remote_code=trust_remote_code,
@@ -279,8 +303,16 @@ def load_backbone(
         )
         if part is not None:
             network = getattr(network, part)
-        network = network.eval().requires_grad_(False).to(device)
-        return Backbone(network, config, device, dtype)
+        network = network.eval().requires_grad_(False)
+        where = device
+        if device_map is None:
+            network = network.to(device)
+        else:
+            where = _first_device(network)
+        if compile:
+            for block in blocks(network):
+                block.compile(dynamic=True)
+        return Backbone(network, config, where, dtype)
 
     return _once("model", model, revision, trust_remote_code, others, load)
 
@@ -292,6 +324,25 @@ def depth_name(config):
 
 
 _DEPTH = "num_hidden_layers"
+
+
+def _first_device(network):
+    """Return the device that a model spread over several takes its input on."""
+    import torch
+
+    places = getattr(network, "hf_device_map", None)
+    if not places:  # all of it fits one
+        return str(next(network.parameters()).device)
+    first = next(iter(places.values()))
+    return "cpu" if first == "disk" else str(torch.device(first))
+
+
+def blocks(network):
+    """Return the blocks of a model, the longest list of modules in it."""
+    from torch import nn
+
+    lists = [m for m in network.modules() if isinstance(m, nn.ModuleList)]
+    return max(lists, key=lambda m: sum(p.numel() for p in m.parameters()), default=())
 
 
 def unload_backbones():
@@ -316,12 +367,12 @@ def _once(what, model, revision, trust_remote_code, others, load, needs=()):
 
 
 def _quiet():
-    from skmer.encoders._models import quiet_transformers
+    from skmer._pretrained._models import quiet_transformers
 
     return quiet_transformers()
 
 
-def _from_pretrained(kind, folder, **options):
+def _from_pretrained(kind, folder, *, unused, **options):
     """Load weights without drawing random numbers or logging what is left out."""
     import numpy as np
     import torch
@@ -346,20 +397,20 @@ def _from_pretrained(kind, folder, **options):
     missing = sorted(report["missing_keys"])
     mismatched = sorted(map(str, report["mismatched_keys"]))
     if missing or mismatched:
-        _refuse_random_weights(folder, missing + mismatched)
+        _refuse_random_weights(folder, missing + mismatched, unused)
     return network
 
 
-# Parameters that a forward pass in evaluation mode never uses.
+# Parameters that hidden states in evaluation mode never use.
 _UNUSED = ("masked_spec_embed", "pooler.", "lm_head.", "decoder.")
 
 
-def _refuse_random_weights(folder, names):
-    random = [name for name in names if not any(word in name for word in _UNUSED)]
+def _refuse_random_weights(folder, names, unused):
+    random = [name for name in names if not any(word in name for word in unused)]
     if random:
         raise OSError(
             f"{folder} lacks {len(random)} of the model's weights, the first: "
-            f"{random[0]}. Its features would be random. Use a checkpoint of the "
+            f"{random[0]}. Its results would be random. Use a checkpoint of the "
             "whole model."
         )
 

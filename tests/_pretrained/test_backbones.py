@@ -24,8 +24,9 @@ from sklearn.base import clone
 from tiny_models import speech_model
 
 import skmer
-from skmer.encoders import SpeechEncoder, _backbones, _models
-from skmer.encoders._backbones import (
+from skmer._pretrained import (
+    _backbones,
+    _models,
     load_backbone,
     load_config,
     load_processor,
@@ -34,6 +35,7 @@ from skmer.encoders._backbones import (
     resolve_dtype,
     unload_backbones,
 )
+from skmer.encoders import SpeechEncoder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -337,7 +339,7 @@ def test_a_model_is_downloaded_once(hub_cache, folder, monkeypatch):
 def test_after_a_fork_models_are_loaded_anew():
     code = (
         "import os, sys, threading\n"
-        "from skmer.encoders import _backbones as b\n"
+        "from skmer._pretrained import _backbones as b\n"
         "one = b.load_backbone('AutoModel', sys.argv[1])\n"
         "held = threading.Event()\n"
         "def hold():\n"

@@ -59,8 +59,8 @@ def find_model(model, revision=None, *, trust_remote_code=False, needs=()):
             )
         if not _has_any(folder, needs):
             raise OSError(
-                f"{folder} lacks {needs[0]}, which says how inputs are prepared. Copy "
-                "it from where the model comes from, or save the model's processor "
+                f"{folder} lacks {needs[0]}, which says how the model is used. Copy it "
+                "from where the model comes from, or save the model's processor "
                 "there with save_pretrained."
             )
         return folder
@@ -140,7 +140,8 @@ def _local_folder(model):
     folder = Path(text).expanduser()
     if folder.is_dir():
         return folder.resolve()
-    if isinstance(model, str) and _HUB_ID.fullmatch(text) and text.strip("."):
+    is_id = isinstance(model, str) and _HUB_ID.fullmatch(text) and text.strip(".")
+    if is_id and not text.startswith("."):
         return None
     raise OSError(
         f"There is no folder {text!r}, and it is no id of a model on the hub "
@@ -256,7 +257,8 @@ def _note_reference(folder, revision):
 def _advice(model, revision, reason):
     option = "" if revision is None else f" --revision {revision}"
     return (
-        f"The model {model!r} is not in the local cache of the hub, and {reason}. "
+        f"There is no folder {model!r} in {os.getcwd()}, the model of that name is not "
+        f"in the local cache of the hub, and {reason}. "
         f"Where there is a network, run: hf download {model}{option} "
         "(huggingface-cli download in older versions), copy the folder it prints "
         "here and give its path instead of the name; or copy the whole hub cache "
