@@ -175,12 +175,17 @@ def test_an_interrupt_leaves_no_tasks(cluster, tmp_path, log):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt, daemon=True)
-    with parallel_config(**cluster), pytest.raises(KeyboardInterrupt):
-        thread.start()
-        encoder.transform(files)
-    # Whatever joblib says as its generator goes, it says here.
-    gc.collect()
-    thread.join()
+    # Jobs in the background are started with interrupts ignored.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with parallel_config(**cluster), pytest.raises(KeyboardInterrupt):
+            thread.start()
+            encoder.transform(files)
+        # Whatever joblib says as its generator goes, it says here.
+        gc.collect()
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, usual)
     # Tasks that were handed out may end; no others start.
     before = None
     while before != (before := _encoded(log)):
