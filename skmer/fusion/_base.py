@@ -38,6 +38,7 @@ class _Source(NamedTuple):
     table: object  # the validated X
     used: np.ndarray  # rows of weight above zero, labelled or not
     labelled: np.ndarray  # rows that the net is trained on or watched with
+    clips: pd.Index | None  # ids of all rows, where X has any
 
 
 class _Task(NamedTuple):
@@ -155,7 +156,8 @@ class FusionClassifier(
     classes_ : ndarray of shape (n_classes,)
         The labels, without the mark of unlabelled rows.
     class_prior_ : ndarray of shape (n_classes,)
-        Share of each class in the training rows, with their weights.
+        Share of each class in what the net was trained on: the rows with their
+        weights, and with ``sampler="balanced"`` as often as they were drawn.
     streams_ : dict of str to ndarray of int
         Columns of each stream, by name in alphabetical order; the order in which
         the module and :meth:`modality_weights` have them.
@@ -366,18 +368,19 @@ class FusionClassifier(
         self._trimmed_for_prediction = False
         seed = self._start(resume)
         train, valid, watched = self._divide(data, codes, clips, seed)
-        self._set_prior(train)
-        # All rows, labelled or not, but those that are watched.
-        rows = np.setdiff1d(source.used, source.labelled[watched])
-        return _Task(train, valid, source.table, rows)
+        self._set_prior(train, resume)
+        return _Task(
+            train, valid, source.table, self._rows_without_labels(source, watched)
+        )
 
     def _make_ready(self, task, X, y, resume):
         """Make the module, unless training goes on, and what trains it."""
         if not resume:
             self.initialize()
+            self._prepare(task.train)
             self._pretrain(task.table, task.rows)
         self.notify("on_train_begin", X=X, y=y)
-        self._set_heads_prior(len(task.train))
+        self._set_heads_prior()
         self._mixing = self._group_mixing(task.train)
 
     def _finish(self, task):
@@ -392,6 +395,27 @@ class FusionClassifier(
         each net. What is the same object is read once.
         """
         fit_together(nets, tasks)
+
+    def _prepare(self, train):
+        """Give a module that was just made what it needs of its training clips.
+
+        For subclasses.
+        """
+
+    def _rows_without_labels(self, source, watched):
+        """Return rows to learn from without their labels, one of each clip.
+
+        None is of a clip that is watched, or of the group of one.
+        """
+        rows, clips = source.used, source.clips
+        watched = source.labelled[watched]
+        if clips is None:
+            return np.setdiff1d(rows, watched)
+        hidden = clips.isin(clips[watched])
+        if self.groups is not None and len(watched):
+            group = self.groups[~self.groups.index.duplicated()].reindex(clips)
+            hidden |= group.isin(group.iloc[watched].dropna()).to_numpy()
+        return rows[~(hidden | clips.duplicated())[rows]]
 
     def _pretrain(self, table, rows):
         """Learn from rows of the validated X, whose labels are not given.
@@ -434,7 +458,8 @@ class FusionClassifier(
         data = self._stream_data(table if rows.all() else table[rows], not resume)
         weight, codes = weight[rows], codes[rows]
         clips = None if clips is None else clips[rows]
-        source = _Source(table, np.flatnonzero(used), np.flatnonzero(rows))
+        ids = X.index if isinstance(X, pd.DataFrame) else None
+        source = _Source(table, np.flatnonzero(used), np.flatnonzero(rows), ids)
         self._check_streams(data, table)
         weight *= self._class_weights(codes)
         if weight.min() < weight.max():
@@ -560,13 +585,19 @@ class FusionClassifier(
             data.weight = data.weight / data.weight.mean()
         return StreamDataset(data, labels)
 
-    def _set_prior(self, train):
+    def _set_prior(self, train, resume):
+        """Set the classes' shares in all that was trained on so far."""
+        n_classes, y = len(self.classes_), train.y.cpu()
         weight = None if train.X.weight is None else train.X.weight.double().cpu()
-        prior = torch.bincount(train.y.cpu(), weight, minlength=len(self.classes_))
+        counts = torch.bincount(y, weight, minlength=n_classes).double().numpy()
         if self.sampler == "balanced":
-            prior = prior > 0
-        prior = prior.double().numpy()
-        self.class_prior_ = prior / prior.sum()
+            # Each class comes equally often, its clips with their weights.
+            rows = torch.bincount(y, minlength=n_classes).double().numpy()
+            counts /= np.maximum(rows, 1.0)
+            counts *= len(y) / np.count_nonzero(rows)
+        before = getattr(self, "_class_counts", None) if resume else None
+        self._class_counts = counts if before is None else before + counts
+        self.class_prior_ = self._class_counts / self._class_counts.sum()
 
     def _set_groups(self, data, clips):
         if not isinstance(data, StreamData):
@@ -588,13 +619,14 @@ class FusionClassifier(
             self.random_source_,
         )
 
-    def _set_heads_prior(self, n_clips):
-        """Tell the stream heads the classes' shares, kept from 0 by one clip each."""
+    def _set_heads_prior(self):
+        """Tell the stream heads the classes' shares, rare ones raised by one clip."""
         heads = stream_heads_of(self.module_)
         if heads is None:
             return
-        prior = self.class_prior_ * n_clips + 1.0
-        prior = torch.from_numpy(prior / prior.sum())
+        counts = self._class_counts
+        prior = torch.from_numpy(np.where(counts > 0, counts + 1.0, 0.0))
+        prior /= prior.sum()
         heads.set_prior(prior.to(self.device_))
 
     def _module_params(self):

@@ -141,7 +141,8 @@ class CrossAttentionFusionClassifier(FusionClassifier):
     classes_ : ndarray of shape (n_classes,)
         The labels, without the mark of unlabelled rows.
     class_prior_ : ndarray of shape (n_classes,)
-        Share of each class in the training rows, with their weights.
+        Share of each class in what the net was trained on: the rows with their
+        weights, and with ``sampler="balanced"`` as often as they were drawn.
     streams_ : dict of str to ndarray of int
         Columns of each stream, by name in alphabetical order; the order in which
         the module and :meth:`modality_weights` have them.
@@ -293,6 +294,8 @@ class CrossAttentionFusionClassifier(FusionClassifier):
     ):
         super().__init__(
             self.module,
+            stream_heads=None,
+            group_mixing=0.0,
             streams=streams,
             criterion=criterion,
             optimizer=optimizer,
@@ -395,11 +398,10 @@ class CrossAttentionFusionClassifier(FusionClassifier):
             random_source=self.random_source_,
         )
 
-    def _run_epochs(self, train, valid):
-        if self.variant == "sound" and not self.history:
+    def _prepare(self, train):
+        if self.variant == "sound":
             statistics = step_statistics(train.X, self.batch_size)
             self.module_.set_statistics(*statistics)
-        return super()._run_epochs(train, valid)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the weighted mean loss of a batch.

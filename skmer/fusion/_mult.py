@@ -109,7 +109,8 @@ class MultFusionClassifier(FusionClassifier):
     classes_ : ndarray of shape (n_classes,)
         The labels, without the mark of unlabelled rows.
     class_prior_ : ndarray of shape (n_classes,)
-        Share of each class in the training rows, with their weights.
+        Share of each class in what the net was trained on: the rows with their
+        weights, and with ``sampler="balanced"`` as often as they were drawn.
     streams_ : dict of str to ndarray of int
         Columns of each stream, by name in alphabetical order; the order in which
         the module and :meth:`modality_weights` have them.
@@ -229,6 +230,8 @@ class MultFusionClassifier(FusionClassifier):
     ):
         super().__init__(
             self.module,
+            stream_heads=None,
+            group_mixing=0.0,
             streams=streams,
             criterion=criterion,
             optimizer=optimizer,

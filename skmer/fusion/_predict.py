@@ -228,6 +228,8 @@ class StreamPredictor(SavedState, StreamNet):
     def modality_weights(self, X, *, normalize=False):
         """Return the weight that the module gives to each stream.
 
+        Stream heads, which vote beside the module, have no part in it.
+
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_clips, n_features)

@@ -86,6 +86,7 @@ def _stackable(net):
     cls = type(net)
     return (
         vars(net.module).get("stackable", False)
+        and net._own_randomness()
         and not net._takes_sequences
         and net.callbacks in (None, "disable")
         and net.criterion is nn.CrossEntropyLoss
@@ -326,7 +327,7 @@ class _Stack:
             factors = (limit / (norms + 1e-6)).clamp(max=1.0)
             for gradient in gradients:
                 gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
-        elif first.gradient_clip_value is not None:
+        if first.gradient_clip_value is not None:
             nn.utils.clip_grad_value_(
                 self.modules.parameters(), first.gradient_clip_value
             )

@@ -352,6 +352,8 @@ class StreamNet(NeuralNetClassifier):
                 self.history.record_batch(f"{prefix}_batch_size", size)
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         self._record_loss(prefix, len(iterator), float(total) / count)
+        if not listening:
+            self._record_epoch_as_batch(prefix, float(total) / count, count)
         if not training:
             score = f1_score(
                 torch.cat(wanted).cpu().numpy(),
@@ -360,6 +362,12 @@ class StreamNet(NeuralNetClassifier):
                 zero_division=0.0,
             )
             self._record(f"{prefix}_f1_weighted", float(score), lower_is_better=False)
+
+    def _record_epoch_as_batch(self, prefix, loss, size):
+        """Let callbacks that look at the last batch find one: the whole epoch."""
+        self.history.new_batch()
+        self.history.record_batch(f"{prefix}_loss", loss)
+        self.history.record_batch(f"{prefix}_batch_size", size)
 
     def _record_loss(self, prefix, n_batches, loss):
         self.history.record(f"{prefix}_batch_count", n_batches)
@@ -390,10 +398,10 @@ class StreamNet(NeuralNetClassifier):
             if self._scaler is not None:
                 for name in self._optimizers:
                     self._scaler.unscale_(getattr(self, name + "_"))
-            parameters = self.module_.parameters()
+            parameters = list(self.module_.parameters())
             if self.gradient_clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, self.gradient_clip_norm)
-            elif self.gradient_clip_value is not None:
+            if self.gradient_clip_value is not None:
                 nn.utils.clip_grad_value_(parameters, self.gradient_clip_value)
             if listening:
                 self.notify(

@@ -95,7 +95,7 @@ def to_safetensors(net, file):
         "estimator": type(net).__name__,
         "classes": classes.tolist(),
         "classes_dtype": classes.dtype.str,
-        "class_prior": net.class_prior_.tolist(),
+        "class_counts": net._class_counts.tolist(),
         "streams": {name: c.tolist() for name, c in net.streams_.items()},
         "stream_kinds": net._stream_kinds,
         "n_features_in": int(net.n_features_in_),
@@ -171,7 +171,8 @@ def restore(net, facts, tensors):
     """
     net._validate_params()
     net.classes_inferred_ = np.array(facts["classes"], dtype=facts["classes_dtype"])
-    net.class_prior_ = np.array(facts["class_prior"])
+    net._class_counts = np.array(facts["class_counts"])
+    net.class_prior_ = net._class_counts / net._class_counts.sum()
     net.streams_ = {
         name: np.array(columns, dtype=np.int64)
         for name, columns in facts["streams"].items()

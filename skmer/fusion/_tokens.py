@@ -127,7 +127,8 @@ class ModalTokenFusionClassifier(FusionClassifier):
     classes_ : ndarray of shape (n_classes,)
         The labels, without the mark of unlabelled rows.
     class_prior_ : ndarray of shape (n_classes,)
-        Share of each class in the training rows, with their weights.
+        Share of each class in what the net was trained on: the rows with their
+        weights, and with ``sampler="balanced"`` as often as they were drawn.
     streams_ : dict of str to ndarray of int
         Columns of each stream, by name in alphabetical order; the order in which
         the module and :meth:`modality_weights` have them.

@@ -78,7 +78,7 @@ class StreamHeads(nn.Module):
         Parameters
         ----------
         prior : Tensor of shape (n_classes,)
-            Shares above 0 that sum to 1.
+            Shares that sum to 1, 0 for a class that no training clip has.
         """
         self.log_prior.copy_(prior.log())
 
@@ -122,8 +122,14 @@ class StreamHeads(nn.Module):
         joined : Tensor of shape (batch, n_classes)
             Logits, up to a constant per clip.
         """
-        evidence = alone.log_softmax(dim=2) - self.log_prior
+        seen = self.log_prior.isfinite()
+        log_prior = self.log_prior.masked_fill(~seen, 0.0)
+        evidence = alone.log_softmax(dim=2) - log_prior
         if mask is not None:
             evidence = evidence * mask.unsqueeze(2)
-        product = self.log_prior + evidence.sum(dim=1)
+        product = log_prior + evidence.sum(dim=1)
+        # Heads know nothing of a class that was never there: no clip is likelier to
+        # be of it than of the least likely one they know.
+        lowest = product.masked_fill(~seen, math.inf).amin(dim=1, keepdim=True)
+        product = torch.where(seen, product, lowest)
         return 0.5 * (fused.log_softmax(dim=1) + product)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from skorch.callbacks import Callback
 
 from skmer.fusion import ContrastiveFusionClassifier
@@ -92,6 +92,15 @@ def test_rows_of_weight_zero_and_watched_rows_do_not_enter_it(clips):
     assert same_start(net, again)
     watching = small(train_split=0.2).fit(X, y)
     assert watching.pretraining_.n_clips == 72
+    # Nor do rows of the same clips that have no label, nor a clip twice.
+    twice = pd.concat([X, X])
+    labels = np.concatenate([y, hide(y, np.ones(90, dtype=bool))])
+    assert small(train_split=0.2).fit(twice, labels).pretraining_.n_clips == 72
+    # Nor others of the watched speakers.
+    speakers = pd.Series(np.arange(90) // 9, index=X.index)
+    some = hide(y, np.arange(90) % 9 == 0)
+    grouped = small(train_split=GroupKFold(5), groups=speakers).fit(X, some)
+    assert grouped.pretraining_.n_clips == 72
 
 
 def test_missing_streams_are_masked_in_it(clips):

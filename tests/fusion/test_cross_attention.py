@@ -198,7 +198,13 @@ def test_early_stopping_and_staged_predictions(data):
     assert {"valid_loss", "train_loss"} <= set(net.history[-1])
 
 
-def test_steps_are_standardised_by_the_training_rows(data, fitted):
+@pytest.mark.parametrize("name", ["stream_heads", "group_mixing"])
+def test_what_is_for_whole_clips_is_no_parameter(name):
+    with pytest.raises(TypeError, match=name):
+        CrossAttentionFusionClassifier(**{name: 1})
+
+
+def test_steps_are_standardised_by_the_training_rows(data, fitted, tmp_path):
     X, y = data
     moved = X.copy()
     for name, scale in (("audio__frames", 8.0), ("video__frames", 0.25)):
@@ -215,6 +221,11 @@ def test_steps_are_standardised_by_the_training_rows(data, fitted):
     before = net.module_.mean_0.clone()
     net.partial_fit(X, y)
     assert torch.equal(net.module_.mean_0, before)
+    net.save_params(tmp_path / "net.safetensors", use_safetensors=True)
+    loaded = small()
+    loaded.load_params(tmp_path / "net.safetensors", use_safetensors=True)
+    loaded.partial_fit(X, y)
+    assert torch.equal(loaded.module_.mean_0, before)
 
 
 def test_predicting_pads_no_more_clips_together_than_training(data):

@@ -8,6 +8,7 @@ import torch
 from skorch.callbacks import (
     BatchScoring,
     Callback,
+    Checkpoint,
     EarlyStopping,
     EpochScoring,
     GradientNormClipping,
@@ -222,3 +223,38 @@ def test_another_loss_may_be_given(clips):
     hinge = small(criterion=nn.MultiMarginLoss, criterion__margin=0.5).fit(X, y)
     np.testing.assert_allclose(hinge.predict_proba(X).sum(axis=1), 1)
     assert not np.array_equal(hinge.predict_proba(X), small().fit(X, y).predict(X))
+
+
+def test_checkpoints_of_skorch(clips, tmp_path):
+    X, y = clips
+    checkpoint = Checkpoint(monitor="train_loss_best", dirname=str(tmp_path))
+    net = AttentionFusionClassifier(
+        hidden_size=8, max_epochs=3, callbacks=[checkpoint], random_state=0
+    ).fit(X, y)
+    expected = net.predict_proba(X)
+    best = int(np.argmin([row["train_loss"] for row in net.history]))
+    net.load_params(checkpoint=checkpoint)
+    if best == 2:
+        np.testing.assert_array_equal(net.predict_proba(X), expected)
+    assert (tmp_path / "params.pt").exists()
+    assert checkpoint.get_formatted_files(net)["f_params"].endswith("params.pt")
+
+
+def test_gradients_are_limited_both_ways(clips):
+    X, y = clips
+
+    def weights(**limits):
+        net = AttentionFusionClassifier(
+            hidden_size=8,
+            max_epochs=1,
+            optimizer=torch.optim.SGD,
+            weight_decay=0.0,
+            random_state=0,
+            **limits,
+        )
+        return net.fit(X, y).module_.head.weight.detach().numpy()
+
+    small = weights(gradient_clip_value=1e-9)
+    both = weights(gradient_clip_norm=1e6, gradient_clip_value=1e-9)
+    np.testing.assert_array_equal(small, both)
+    assert np.abs(weights() - small).max() > 1e-5

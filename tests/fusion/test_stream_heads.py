@@ -90,9 +90,38 @@ def test_the_heads_know_the_classes_shares(clips):
     np.testing.assert_allclose(
         net.module_.stream_heads.log_prior, np.log(prior), rtol=1e-5
     )
-    # A class that has not come yet has a share above 0.
-    some = small(max_epochs=1).partial_fit(X[:2], ["a", "b"], classes=["a", "b", "c"])
-    assert np.isfinite(some.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("epochs", [1, 5])
+def test_a_class_that_has_not_come_is_not_predicted(clips, epochs):
+    X, y = clips
+    known = y != np.unique(y)[2]
+    net = small(max_epochs=epochs)
+    net.partial_fit(X[known], y[known], classes=np.unique(y))
+    assert net.module_.stream_heads.log_prior[2] == -np.inf
+    assert np.isfinite(net.predict_proba(X)).all()
+    assert set(net.predict(X)) <= set(y[known])
+
+
+def test_shares_are_those_of_all_that_was_learnt(clips):
+    X, y = clips
+    net = small(max_epochs=20).fit(X, y)
+    before = net.predict_proba(X)
+    one = y == y[0]
+    net.set_params(lr=1e-9, max_epochs=1).partial_fit(X[one], y[one])
+    labels = [*y, *y[one]]
+    counts = np.array([labels.count(label) for label in net.classes_])
+    np.testing.assert_allclose(net.class_prior_, counts / len(labels))
+    assert (net.predict_proba(X).argmax(1) == before.argmax(1)).mean() > 0.95
+
+
+def test_shares_where_classes_come_equally_often(clips):
+    X, y = clips
+    weight = np.where(y == np.unique(y)[0], 9.0, 1.0)
+    net = small(sampler="balanced").fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(net.class_prior_, [9 / 11, 1 / 11, 1 / 11])
+    net = small(sampler="balanced").fit(X, np.where(np.arange(90) < 80, "a", "b"))
+    np.testing.assert_allclose(net.class_prior_, [0.5, 0.5])
 
 
 def test_heads_are_kept_with_the_net(clips):
