@@ -245,8 +245,8 @@ class _Stack:
         batch, y = self._gather(rows, counts)
         if first.modality_dropout > 0.0:
             batch = self._drop_streams(batch)
-        for parameter in self.modules.parameters():
-            parameter.grad = None
+        for entry in self.entries:
+            entry.stacked.grad = None
         output = first._run(self.modules, batch)
         losses = first.criterion_(_logits(output), y)
         if batch.weight is not None:
