@@ -269,6 +269,7 @@ class WithHook(AttentionFusionClassifier):
         AttentionFusionClassifier(
             max_epochs=1, optimizer__param_groups=[("head*", {"lr": 0.1})]
         ),
+        AttentionFusionClassifier(max_epochs=1, dtype="float16"),
         OtherLoss(max_epochs=1),
         WithHook(max_epochs=1),
     ],
