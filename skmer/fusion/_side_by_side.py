@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from skmer.fusion._data import StreamData
+from skmer.fusion._precision import resolve_dtype
 from skmer.fusion._skorch import StreamNet, _logits, _some_of, stream_heads_of
 from skmer.modules import StackedModules
 
@@ -91,7 +92,7 @@ def _stackable(net):
         and net.callbacks in (None, "disable")
         and net.criterion is nn.CrossEntropyLoss
         and net.optimizer in _ELEMENTWISE
-        and net.dtype != "float16"
+        and resolve_dtype(net.dtype, net._resolve_device()) != torch.float16
         and not (net.warm_start and net.initialized_)
         and all(getattr(cls, name) is getattr(StreamNet, name) for name in _OWN)
         and not any(name.startswith("optimizer__param_groups") for name in vars(net))
@@ -246,8 +247,8 @@ class _Stack:
         batch, y = self._gather(rows, counts)
         if first.modality_dropout > 0.0:
             batch = self._drop_streams(batch)
-        for parameter in self.modules.parameters():
-            parameter.grad = None
+        for entry in self.entries:
+            entry.stacked.grad = None
         output = first._run(self.modules, batch)
         losses = first.criterion_(_logits(output), y)
         if batch.weight is not None:

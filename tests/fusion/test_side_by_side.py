@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from instances import NUMERIC
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 from torch import nn
@@ -118,6 +119,22 @@ def test_other_networks(holes, stacks, net):
     fit_together(nets, [(X, y, None)] * 3)
     assert stacks == [3]
     assert_same(nets, [net.fit(X, y) for net in seeded(net)], X)
+
+
+def test_every_listed_network_that_says_so_can_be_stacked(holes, stacks):
+    X, y = holes
+    nets = [
+        net
+        for net in NUMERIC
+        if isinstance(net, FusionClassifier) and vars(net.module).get("stackable")
+    ]
+    assert len({type(net) for net in nets}) >= 5
+    for net in nets:
+        pair = seeded(clone(net).set_params(max_epochs=2), 2)
+        alone = [clone(member).fit(X, y) for member in pair]
+        fit_together(pair, [(X, y, None)] * 2)
+        assert_same(pair, alone, X)
+    assert stacks == [2] * len(nets)
 
 
 @pytest.mark.parametrize("mixing", [False, True])
@@ -252,6 +269,7 @@ class WithHook(AttentionFusionClassifier):
         AttentionFusionClassifier(
             max_epochs=1, optimizer__param_groups=[("head*", {"lr": 0.1})]
         ),
+        AttentionFusionClassifier(max_epochs=1, dtype="float16"),
         OtherLoss(max_epochs=1),
         WithHook(max_epochs=1),
     ],
