@@ -331,6 +331,21 @@ class FusionClassifier(
         """
         return self._fit(X, y, sample_weight, classes, resume=self.initialized_)
 
+    def _validate_params(self):
+        super()._validate_params()
+        if not isinstance(self.module, type):
+            raise ValueError(
+                f"module must be a class of torch.nn.Module, not an instance or a "
+                f"function: the net makes it when X is known. Got {self.module!r}."
+            )
+        lacks = [n for n in ("forward", "encode") if not hasattr(self.module, n)]
+        if lacks:
+            raise ValueError(
+                f"The module {self.module.__name__} has no method {lacks[0]!r}. It "
+                "needs forward(streams, mask), which returns logits, and "
+                "encode(streams, mask), which returns what its head classifies."
+            )
+
     def _fit(self, X, y, sample_weight, classes, resume):
         self._validate_params()
         if resume:

@@ -84,6 +84,16 @@ class TrainingRows:
     def _set_streams(self, table):
         names = getattr(self, "feature_names_in_", None)
         groups = resolve_streams(self.streams, names, table.shape[1])
+        if self.streams is None and NAMELESS in groups and len(groups) > 1:
+            nameless = [names[i] for i in groups[NAMELESS]]
+            warnings.warn(
+                f"{len(nameless)} columns have no '__' in their names and make a "
+                f"stream of their own, {NAMELESS!r}: {', '.join(nameless[:5])}. Name "
+                "them stream__feature, leave them out, or say by streams= which "
+                "streams to fuse.",
+                UserWarning,
+                stacklevel=5,
+            )
         # One order whatever the order of the columns: the same net comes out.
         self.streams_ = dict(sorted(groups.items()))
         self.device_ = self._resolve_device()

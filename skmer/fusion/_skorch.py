@@ -116,6 +116,11 @@ class StreamNet(NeuralNetClassifier):
 
     def _validate_params(self):
         BaseEstimator._validate_params(self)
+        if self.criterion is nn.NLLLoss:
+            raise ValueError(
+                "criterion=torch.nn.NLLLoss is for logarithms of probabilities, and "
+                "modules here return logits. Use torch.nn.CrossEntropyLoss."
+            )
         for name in sorted(self._params_to_validate):
             prefix, dunder, rest = name.partition("__")
             if not dunder or prefix not in self.prefixes_:
@@ -159,7 +164,13 @@ class StreamNet(NeuralNetClassifier):
             device = get_config()["device"]
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(device)
+        device = torch.device(device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"device={str(device)!r} is not there: PyTorch sees no CUDA device. "
+                "Use device='auto' or 'cpu', or install a PyTorch built for your GPU."
+            )
+        return device
 
     def _initialize_module(self, reason=None):
         with self._current_init_context("module"):

@@ -98,13 +98,15 @@ class ModalityWeightsDisplay:
             )
         if steps is not None and len(steps) > 1:
             X = estimator[:-1].transform(X)
-        weights = np.array(
-            classifier.modality_weights(X, normalize=normalize), dtype=np.float64
-        )
+        weights = classifier.modality_weights(X, normalize=normalize)
+        if hasattr(weights, "columns"):
+            streams = list(weights.columns)
+        else:  # votes have the streams of their members
+            first = getattr(classifier, "estimators_", [classifier])[0]
+            streams = list(first.streams_)
+        weights = np.array(weights, dtype=np.float64)
         weights[weights == 0] = np.nan
-        return cls.from_weights(
-            weights, list(classifier.streams_), y=y, ax=ax, plot=plot
-        )
+        return cls.from_weights(weights, streams, y=y, ax=ax, plot=plot)
 
     @classmethod
     def from_weights(cls, weights, streams, *, y=None, ax=None, plot=True):

@@ -5,8 +5,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from skmer.fusion import AttentionFusionClassifier
+from skmer.ensemble import SeedVotingClassifier
+from skmer.fusion import AttentionFusionClassifier, FusionClassifier
+from skmer.metrics import ModalityWeightsDisplay
+from skmer.modules import AttentionFusion
 
 
 @pytest.fixture
@@ -55,3 +59,39 @@ def test_score_leaves_out_unlabelled_rows(data, unlabelled):
     partly[:] = unlabelled
     with pytest.raises(ValueError, match="None of the 40 rows"):
         net.score(X, partly)
+
+
+def test_columns_without_a_stream_beside_others_are_named(data):
+    X, y = data
+    with pytest.warns(UserWarning, match=r"1 columns .*: age") as caught:
+        _net().fit(X.assign(age=1.0), y)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _net().set_params(streams=["audio", "text"]).fit(X.assign(age=1.0), y)
+
+
+def test_modules_and_losses_that_cannot_be_used(data):
+    class Headless(torch.nn.Module):
+        def forward(self, streams, mask=None):
+            return streams[0]
+
+    with pytest.raises(ValueError, match="no method 'encode'"):
+        FusionClassifier(Headless).fit(*data)
+    with pytest.raises(ValueError, match="must be a class"):
+        FusionClassifier(AttentionFusion({"a": 2}, 2)).fit(*data)
+    with pytest.raises(ValueError, match="return logits"):
+        _net().set_params(criterion=torch.nn.NLLLoss).fit(*data)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="no CUDA device"):
+            _net().set_params(device="cuda").fit(*data)
+
+
+def test_weights_of_votes_are_drawn(data):
+    X, y = data
+    streams = {"audio": [0, 1], "text": [2, 3]}
+    for given in (X, X.to_numpy()):
+        net = _net().set_params(streams=streams)
+        vote = SeedVotingClassifier(net, n_seeds=2).fit(given, y)
+        shown = ModalityWeightsDisplay.from_estimator(vote, given, plot=False)
+        assert list(shown.streams) == ["audio", "text"]
