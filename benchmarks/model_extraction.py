@@ -301,8 +301,8 @@ def memory(n_clips=5000):
             )
 
 
-def on_cpu(folder, n_clips, rounds):
-    """Compare both sides on the CPU."""
+def speech_on_cpu(folder, n_clips, rounds):
+    """Compare both sides on sound on the CPU."""
     rng = np.random.default_rng(0)
     paths = sounds(folder, n_clips, 3.0, rng)
     model, layers = speech_model("base", folder), LAYERS["base"]
@@ -316,8 +316,12 @@ def on_cpu(folder, n_clips, rounds):
         encoder = SpeechEncoder(model, layers=layers, n_jobs=n_jobs)
         sides[f"SpeechEncoder, early exit, n_jobs={n_jobs}"] = encoder_side(encoder)
     compare(f"HuBERT-base shape, layers {layers}, 3 s", sides, paths, rounds)
+
+
+def vision_on_cpu(folder, n_clips, rounds):
+    """Compare both sides on pictures on the CPU."""
     model = vision_model("base", folder)
-    clips = make_clips(max(8, n_clips // 2), Path(folder) / "clips", random_state=0)
+    clips = make_clips(n_clips, Path(folder) / "clips", random_state=0)
     sides = {
         f"usual script, {n} thread{'s' * (n > 1)}": UsualScript(
             model, "cpu", "vision", n_threads=n
@@ -364,10 +368,12 @@ def main(n_clips, rounds, part):
         f"torch {torch.__version__}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        if part in ("all", "time"):
-            (on_gpu if gpu else on_cpu)(
-                folder, n_clips or (1024 if gpu else 24), rounds
-            )
+        if gpu and part != "memory":
+            on_gpu(folder, n_clips or 1024, rounds)
+        if not gpu and part in ("all", "speech"):
+            speech_on_cpu(folder, n_clips or 24, rounds)
+        if not gpu and part in ("all", "vision"):
+            vision_on_cpu(folder, n_clips or 24, rounds)
     if part in ("all", "memory"):
         print("\nresident memory of the calling process")
         memory()
@@ -377,6 +383,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--n-clips", type=int)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--part", choices=["all", "time", "memory"], default="all")
+    parser.add_argument(
+        "--part", choices=["all", "speech", "vision", "memory"], default="all"
+    )
     main(**vars(parser.parse_args()))
     sys.stdout.flush()
