@@ -38,14 +38,18 @@ def pool(frames, pooling):
     elif pooling == "mean_std":
         parts = [frames.mean(axis=0), frames.std(axis=0)]
     else:
-        n_frames = len(frames)
-        starts = np.arange(pooling) * n_frames // pooling
-        stops = -(-np.arange(1, pooling + 1) * n_frames // pooling)
         parts = [
             frames[start:stop].mean(axis=0)
-            for start, stop in zip(starts, stops, strict=True)
+            for start, stop in equal_parts(len(frames), pooling)
         ]
     return np.concatenate(parts).astype(np.float32)
+
+
+def equal_parts(n_frames, count):
+    """Return where each of so many equal parts of a sequence starts and stops."""
+    return [
+        (i * n_frames // count, -(-(i + 1) * n_frames // count)) for i in range(count)
+    ]
 
 
 def pooled_names(names, pooling):

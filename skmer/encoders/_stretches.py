@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmer.encoders._pooling import equal_parts
+
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
@@ -150,9 +152,7 @@ def put_together(parts, stretches, pooling):
 def _parts(stretch, pooling):
     """Return the part of a stretch that each output is a mean over."""
     count = 1 if isinstance(pooling, str) else pooling
-    total, parts = stretch.n_total, []
-    for i in range(count):
-        first = i * total // count - stretch.start
-        stop = -(-(i + 1) * total // count) - stretch.start
-        parts.append(slice(max(0, first), min(stretch.n_steps, stop)))
-    return parts
+    return [
+        slice(max(0, first - stretch.start), min(stretch.n_steps, stop - stretch.start))
+        for first, stop in equal_parts(stretch.n_total, count)
+    ]
