@@ -5,8 +5,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
-from skmer.ensemble._members import draw_seeds, seeded_clone
 from skmer.ensemble._voting import BaseVoting
+from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import (
     HasMethods,
     Interval,

@@ -2,8 +2,8 @@
 
 from numbers import Integral
 
-from skmer.ensemble._members import draw_seeds, seeded_clone
 from skmer.ensemble._voting import BaseVoting
+from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions, _fit_context
 
 

@@ -15,8 +15,9 @@ from skmer._streams import NAMELESS, resolve_streams
 from skmer.fusion._data import StreamData, StreamDataset
 from skmer.fusion._precision import resolve_dtype
 from skmer.fusion._sequences import CellTable
-from skmer.fusion._split import group_codes, inner_split
+from skmer.fusion._split import inner_split
 from skmer.utils import split_labels
+from skmer.utils._clip_ids import unit_codes
 
 
 class Source(NamedTuple):
@@ -194,7 +195,7 @@ class TrainingRows:
                 f"{type(self).__name__} mixes groups of whole clips, and X holds "
                 "sequences. Pool them, or pass group_mixing=0.0."
             )
-        codes = group_codes(clips, self.groups, len(data))
+        codes = unit_codes(clips, self.groups, len(data))
         data.group = torch.from_numpy(codes).to(self.device_)
 
     def _set_prior(self, train, resume):

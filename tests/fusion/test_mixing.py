@@ -201,7 +201,7 @@ def test_a_clip_without_group_is_an_error():
     x, y, group = clips_of_groups()
     X = frame(x)
     groups = pd.Series(group, index=X.index)
-    with pytest.raises(ValueError, match="groups has no entry for clip 'clip7'"):
+    with pytest.raises(ValueError, match="groups has no value for clip 'clip7'"):
         small(groups.drop("clip7")).fit(X, y)
     with pytest.raises(ValueError, match="X has no index"):
         small(groups).fit(X.to_numpy(), y)

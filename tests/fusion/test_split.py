@@ -62,8 +62,8 @@ def test_a_splitter_is_taken_at_its_word_unless_it_divides_a_clip():
 @pytest.mark.parametrize(
     ("clips", "groups", "message"),
     [
-        (None, pd.Series([0] * 4, index=clip_ids(4)), "X has no index"),
-        (clip_ids(4), pd.Series([0] * 3, index=clip_ids(3)), "no entry for .*'clip3'"),
+        (None, pd.Series([0] * 4, index=clip_ids(4)), "X has no clip ids"),
+        (clip_ids(4), pd.Series([0] * 3, index=clip_ids(3)), "no value for .*'clip3'"),
         (clip_ids(4), pd.Series([0, 1, 0, None], index=clip_ids(4)), "no value"),
         (clip_ids(4), pd.Series(["a"] * 4, index=clip_ids(4)), "hold 1"),
         (clip_ids(4), None, "hold 4"),

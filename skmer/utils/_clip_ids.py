@@ -1,0 +1,113 @@
+"""Clip ids of X, and what a Series indexed by them knows of its rows."""
+
+import os
+
+import numpy as np
+import pandas as pd
+
+
+def clip_ids(X):
+    """Return the clip id of each row of X, or None where X has none.
+
+    Parameters
+    ----------
+    X : DataFrame, Series, or array-like of shape (n_clips, ...)
+        A frame or Series has its index; a list or array of paths, the paths.
+
+    Returns
+    -------
+    ids : Index of length n_clips, or None
+        None for arrays and lists that are not of paths.
+    """
+    if isinstance(X, (pd.DataFrame, pd.Series)):
+        return X.index
+    if getattr(X, "ndim", 1) != 1 or not len(X):
+        return None
+    if not all(isinstance(cell, (str, os.PathLike)) for cell in X):
+        return None
+    return pd.Index([os.fspath(cell) for cell in X])
+
+
+def look_up(series, ids, name, *, required=True):
+    """Return what a Series indexed by clip id holds for each row.
+
+    Parameters
+    ----------
+    series : Series indexed by clip id
+        Values; a clip may occur several times with one and the same value.
+    ids : Index of length n_rows, or None
+        Clip ids of the rows, from :func:`clip_ids`.
+    name : str
+        What the Series is called in messages.
+    required : bool, default=True
+        Whether every row needs a value.
+
+    Returns
+    -------
+    values : Series of length n_rows
+        In the order of the rows; without ``required``, NaN where there is none.
+
+    Raises
+    ------
+    ValueError
+        If X has no clip ids, a clip has two different values, or a value that is
+        required is missing.
+    """
+    if ids is None:
+        raise ValueError(
+            f"{name} is a Series indexed by clip id, but X has no clip ids. Pass a "
+            "DataFrame, whose index they are (set_output(transform='pandas') on the "
+            "steps before), or a list of paths."
+        )
+    known = series.dropna()
+    lookup = known[~known.index.duplicated()]
+    if len(lookup) < len(known):
+        first = lookup.loc[known.index].to_numpy()
+        differs = np.asarray(first != known.to_numpy(), dtype=bool)
+        if differs.any():
+            clip = known.index[int(np.argmax(differs))]
+            raise ValueError(
+                f"{name} holds different values for clip {clip!r}: "
+                f"{', '.join(sorted({repr(v) for v in known.loc[[clip]]}))}. "
+                "Leave one."
+            )
+    values = lookup.reindex(ids)
+    absent = values.isna().to_numpy()
+    if required and absent.any():
+        clip = ids[int(np.argmax(absent))]
+        raise ValueError(
+            f"{name} has no value for clip {clip!r} ({int(absent.sum())} of "
+            f"{len(ids)} rows lack one). Index it by the clip ids of X."
+        )
+    return values
+
+
+def unit_codes(ids, groups, n_rows, name="groups"):
+    """Return the number of what must stay together when rows are divided.
+
+    Parameters
+    ----------
+    ids : Index of length n_rows, or None
+        Clip ids; copies of a clip stay together. None: every row is its own clip.
+    groups : Series indexed by clip id, or None
+        Group, such as the speaker, of each clip; a group stays together.
+    n_rows : int
+        Number of rows.
+    name : str, default="groups"
+        What the Series is called in messages.
+
+    Returns
+    -------
+    codes : ndarray of shape (n_rows,), dtype int64
+        Numbers from 0 on.
+
+    Raises
+    ------
+    ValueError
+        If ``groups`` lacks a clip or gives one two groups.
+    """
+    if groups is not None:
+        ids = look_up(groups, ids, name)
+    if ids is None:
+        return np.arange(n_rows, dtype=np.int64)
+    return pd.factorize(np.asarray(ids))[0].astype(np.int64)

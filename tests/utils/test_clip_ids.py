@@ -1,0 +1,54 @@
+"""Clip ids and what a Series indexed by them knows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmer.utils._clip_ids import clip_ids, look_up, unit_codes
+
+
+def test_frames_and_series_have_their_index():
+    frame = pd.DataFrame({"a": [1, 2]}, index=["x", "y"])
+    assert clip_ids(frame).tolist() == ["x", "y"]
+    assert clip_ids(frame["a"]).tolist() == ["x", "y"]
+
+
+def test_paths_are_ids_and_arrays_have_none():
+    assert clip_ids(["a.mp4", Path("b.mp4")]).tolist() == ["a.mp4", "b.mp4"]
+    assert clip_ids(np.array(["a.mp4", "b.mp4"])).tolist() == ["a.mp4", "b.mp4"]
+    assert clip_ids(np.zeros((3, 2))) is None
+    assert clip_ids([1, 2]) is None
+    assert clip_ids(["a.mp4", None]) is None
+
+
+def test_look_up_follows_the_rows():
+    series = pd.Series({"a": 1, "b": 2, "c": np.nan})
+    values = look_up(series, pd.Index(["b", "a", "b"]), "groups")
+    assert values.tolist() == [2, 1, 2]
+    loose = look_up(series, pd.Index(["c", "z", "a"]), "groups", required=False)
+    assert loose.isna().tolist() == [True, True, False]
+
+
+def test_look_up_accepts_one_value_twice_and_refuses_two():
+    twice = pd.Series(["m", "m", "f"], index=["a", "a", "b"])
+    assert look_up(twice, pd.Index(["a", "b"]), "groups").tolist() == ["m", "f"]
+    twice.iloc[1] = "f"
+    with pytest.raises(ValueError, match="groups holds different values for clip 'a'"):
+        look_up(twice, pd.Index(["b"]), "groups")
+
+
+def test_look_up_says_what_lacks():
+    with pytest.raises(ValueError, match=r"no value for clip 'z' \(1 of 2 rows"):
+        look_up(pd.Series({"a": 1}), pd.Index(["a", "z"]), "weights")
+    with pytest.raises(ValueError, match="X has no clip ids"):
+        look_up(pd.Series({"a": 1}), None, "weights")
+
+
+def test_unit_codes():
+    ids = pd.Index(["a", "b", "a", "c"])
+    assert unit_codes(None, None, 3).tolist() == [0, 1, 2]
+    assert unit_codes(ids, None, 4).tolist() == [0, 1, 0, 2]
+    groups = pd.Series({"a": "s1", "b": "s2", "c": "s1"})
+    assert unit_codes(ids, groups, 4).tolist() == [0, 1, 0, 0]
