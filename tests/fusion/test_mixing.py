@@ -203,7 +203,7 @@ def test_a_clip_without_group_is_an_error():
     groups = pd.Series(group, index=X.index)
     with pytest.raises(ValueError, match="groups has no value for clip 'clip7'"):
         small(groups.drop("clip7")).fit(X, y)
-    with pytest.raises(ValueError, match="X has no index"):
+    with pytest.raises(ValueError, match="X has no clip ids"):
         small(groups).fit(X.to_numpy(), y)
 
 
