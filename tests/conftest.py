@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from joblib.externals.loky import reusable_executor
+from warm_workers import WarmWorkers
 
 from skmer.datasets import make_clips
+from skmer.utils import estimator_checks
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +35,34 @@ def _fresh_workers():
     yield
     if reusable_executor._executor is not None:
         reusable_executor._executor.shutdown(wait=True, kill_workers=True)
+
+
+@pytest.fixture(autouse=True)
+def _check_of_processes(request):
+    """Give the common check of processes the warm workers, wherever it is run."""
+    params = getattr(getattr(request.node, "callspec", None), "params", {})
+    check = getattr(params.get("check"), "__name__", "")
+    if check == "_check_processes_do_not_matter":
+        request.getfixturevalue("warm_workers")
+
+
+@pytest.fixture(scope="session")
+def _warm_workers():
+    workers = WarmWorkers()
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture
+def warm_workers(_warm_workers, _fresh_workers, tmp_path_factory, monkeypatch):
+    """Run the test on two worker processes that other tests had before.
+
+    For tests of what processes compute. Their environment is that of the first of
+    these tests, so they know another folder of features.
+    """
+    monkeypatch.setattr(estimator_checks, "_start_new_workers", lambda: None)
+    with _warm_workers.in_use(tmp_path_factory.mktemp("workers")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,26 +33,27 @@ from skmer.fusion import (
 from skmer.modules import AttentionFusion
 from skmer.preprocessing import ModalityImputer
 
+# The checks fit each net about a hundred times, so it is small and learns fast.
+SMALL = {"max_epochs": 3, "lr": 1e-2, "hidden_size": 16}
+
 # Estimators of numbers: scikit-learn's common checks run on each.
 NUMERIC = [
-    AttentionFusionClassifier(max_epochs=8, hidden_size=32),
-    AttentionFusionClassifier(max_epochs=8, hidden_size=32, attention="per_stream"),
-    ConcatFusionClassifier(max_epochs=20, lr=5e-3, dropout=0.2),
-    ContrastiveFusionClassifier(max_epochs=8, hidden_size=32, pretrain_epochs=2),
-    CrossAttentionFusionClassifier(max_epochs=8, hidden_size=32),
-    DynamicWeightingFusionClassifier(max_epochs=8, hidden_size=32, dropout=0.2),
-    FusionClassifier(AttentionFusion, max_epochs=8),
-    LateFusionClassifier(max_epochs=8, hidden_size=32),
-    LowRankFusionClassifier(max_epochs=8, hidden_size=32),
-    MisaFusionClassifier(max_epochs=8, hidden_size=16),
-    MmimFusionClassifier(max_epochs=8, hidden_size=32),
-    ModalTokenFusionClassifier(max_epochs=8, hidden_size=16, dropout=0.1),
-    MultFusionClassifier(max_epochs=20, hidden_size=16, n_layers=1, lr=3e-3),
-    TensorFusionClassifier(max_epochs=8, hidden_size=32),
-    FoldVotingClassifier(AttentionFusionClassifier(max_epochs=8, hidden_size=32), cv=2),
-    SeedVotingClassifier(
-        AttentionFusionClassifier(max_epochs=8, hidden_size=32), n_seeds=2
-    ),
+    AttentionFusionClassifier(**SMALL),
+    AttentionFusionClassifier(attention="per_stream", **SMALL),
+    ConcatFusionClassifier(max_epochs=3, lr=1e-2, dropout=0.2),
+    ContrastiveFusionClassifier(pretrain_epochs=1, **SMALL),
+    CrossAttentionFusionClassifier(**SMALL),
+    DynamicWeightingFusionClassifier(dropout=0.2, **SMALL),
+    FusionClassifier(AttentionFusion, max_epochs=5, lr=1e-2, module__dropout=0.1),
+    LateFusionClassifier(**SMALL),
+    LowRankFusionClassifier(**SMALL),
+    MisaFusionClassifier(**SMALL),
+    MmimFusionClassifier(**SMALL),
+    ModalTokenFusionClassifier(dropout=0.1, **SMALL),
+    MultFusionClassifier(n_layers=1, **SMALL),
+    TensorFusionClassifier(**SMALL),
+    FoldVotingClassifier(AttentionFusionClassifier(**SMALL), cv=2),
+    SeedVotingClassifier(AttentionFusionClassifier(**SMALL), n_seeds=2),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
 ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import inspect
 
 import numpy as np
@@ -63,13 +64,14 @@ class StreamNet(NeuralNetClassifier):
     # Parameters
 
     @classmethod
+    @functools.cache
     def _signature_names(cls):
         kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        return sorted(p.name for p in parameters if p.kind not in kinds)
+        return tuple(sorted(p.name for p in parameters if p.kind not in kinds))
 
     def _get_param_names(self):
-        return self._signature_names() + sorted(self._params_to_validate)
+        return [*self._signature_names(), *sorted(self._params_to_validate)]
 
     @property
     def _params_to_validate(self):

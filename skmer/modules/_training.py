@@ -1,11 +1,12 @@
 """The training loop of networks that are no classifiers."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -308,4 +309,10 @@ def limited_threads(n_threads: int | None, device: torch.device):
     # which must not be after the limit.
     torch.get_num_threads()
     # OpenMP's limit is the calling thread's own, unlike torch.set_num_threads.
-    return threadpool_limits(n_threads, user_api="openmp")
+    return _openmp().limit(limits=n_threads)
+
+
+@functools.cache
+def _openmp() -> ThreadpoolController:
+    """Find the OpenMP libraries, torch's among them: once, as it takes a while."""
+    return ThreadpoolController().select(user_api="openmp")

@@ -213,10 +213,17 @@ def _check_cache_does_not_matter(encoder, clips):
         _same(clone(twin).transform(clips), expected)
 
 
-def _check_processes_do_not_matter(encoder, clips):
-    # New workers: one left from before that grows by a model counts as leaking, and
-    # joblib stops it with a warning.
+def _start_new_workers():
+    """Stop what workers there are, for joblib to start others.
+
+    One left from before that grows by a model counts as leaking, and joblib stops it
+    with a warning.
+    """
     get_reusable_executor().shutdown(wait=True)
+
+
+def _check_processes_do_not_matter(encoder, clips):
+    _start_new_workers()
     with _Fresh(encoder) as fresh:
         expected = fresh().transform(clips)
         _same(fresh(n_jobs=2, batch_size=1).transform(clips), expected)

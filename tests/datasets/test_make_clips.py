@@ -115,7 +115,7 @@ def test_pitch_of_the_decoded_sound(clips, measure_pitch):
     assert ratio.median() == pytest.approx(1, abs=0.02)
 
 
-def test_same_bytes_again_and_with_more_processes(tmp_path):
+def test_same_bytes_again_and_with_more_processes(tmp_path, warm_workers):
     settings = dict(n_speakers=3, duration=(0.5, 0.7), missing=0.2, random_state=7)
     make_clips(5, tmp_path / "one", **settings)
     first = _bytes_of(tmp_path / "one")

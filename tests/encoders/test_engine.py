@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import threading
 import time
 
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from joblib import cpu_count, parallel_config
+from readers import dies_of_five, process_of
 from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import TEXTS, text_model
@@ -55,7 +55,7 @@ def _near(found, expected):
         (None, {"device": ["cpu"], "batch_size": 8}),
     ],
 )
-def test_speech_is_the_same(sounds, pooling, where):
+def test_speech_is_the_same(sounds, pooling, where, warm_workers):
     encoder = SpeechEncoder(
         speech_model("wavlm-large"),
         layers=[2, "last"],
@@ -349,15 +349,11 @@ def test_nothing_is_begun_after_a_stop():
 
 def test_other_processes_read():
     job = Doubling()
-    job.reader = _process_of
+    job.reader = process_of
     results = _collect(encode_ahead(job, ["1", "2", "3"], ["cpu"], 2, _never))
     assert os.getpid() not in [value / 2 for value in _values(results)]
     results = _collect(encode_ahead(job, ["1", "2", "3"], ["cpu"], 1, _never))
     assert {value / 2 for value in _values(results)} == {os.getpid()}
-
-
-def _process_of(cell):
-    return np.array([float(os.getpid())])
 
 
 def test_number_of_readers():
@@ -372,19 +368,13 @@ def test_number_of_readers():
 
 def test_a_clip_that_kills_who_reads_it():
     job = Doubling()
-    job.reader = _dies_of_five
+    job.reader = dies_of_five
     results = _collect(
         encode_ahead(job, [str(i) for i in range(12)], ["cpu"], 2, _never)
     )
     assert isinstance(results[5], OSError) and "died" in str(results[5])
     del results[5]
     assert _values(results) == [2.0 * i for i in range(12) if i != 5]
-
-
-def _dies_of_five(cell):
-    if cell == "5":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return np.array([float(cell)])
 
 
 def test_texts_come_back_as_they_are_done():

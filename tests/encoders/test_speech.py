@@ -395,7 +395,7 @@ def test_pickles_hold_no_weights(noises):
     np.testing.assert_array_equal(pickle.loads(data).transform(noises), expected)
 
 
-def test_settings_reach_worker_processes(noises):
+def test_settings_reach_worker_processes(noises, warm_workers):
     encoder = SpeechEncoder(speech_model("hubert-large"), cache=None, batch_size=2)
     exact = encoder.transform(noises)
     half = clone(encoder).set_params(dtype="bfloat16").transform(noises)

@@ -196,7 +196,7 @@ def test_threads_do_not_matter(voices):
     assert runs == [expected] * 3
 
 
-def test_worker_processes_write_the_same_and_know_the_settings(voices):
+def test_worker_processes_write_the_same_and_know_the_settings(voices, warm_workers):
     exact = _transcriber(cache=None, batch_size=3)
     half = clone(exact).set_params(dtype="bfloat16")
     expected = _texts(half, voices)

@@ -262,7 +262,7 @@ def test_regressors_and_frames():
     _check(scan, expected)
 
 
-def test_workers_change_nothing():
+def test_workers_change_nothing(warm_workers):
     options = {"cv": 3, "scoring": SCORING}
     alone = layer_scan(_text_encoder(), CLASSIFIER, TEXTS, LABELS, **options)
     spread = layer_scan(_text_encoder(), CLASSIFIER, TEXTS, LABELS, **options, n_jobs=2)

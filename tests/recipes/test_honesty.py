@@ -98,7 +98,7 @@ def test_a_prediction_depends_on_its_clip_alone(model, small_clips, labels):
 
 
 def test_workers_caches_and_batches_do_not_change_the_model(
-    model, small_clips, labels, tmp_path
+    model, small_clips, labels, tmp_path, warm_workers
 ):
     paths = small_clips.paths
     expected = model.fit(paths, labels).predict_proba(paths)
@@ -123,7 +123,9 @@ def test_clips_that_come_twice_keep_their_rows(model, small_clips, labels):
     pd.testing.assert_frame_equal(frame.iloc[:half], frame.iloc[half:])
 
 
-def test_a_grid_over_encoders_and_net_on_paths_in_processes(model, small_clips, labels):
+def test_a_grid_over_encoders_and_net_on_paths_in_processes(
+    model, small_clips, labels, warm_workers
+):
     grid = {
         "encode__text__n_features": [16, 32],
         "fuse__hidden_size": [4, 8],
