@@ -29,6 +29,7 @@ PACKAGES = [
     "fusion",
     "media",
     "metrics",
+    "model_selection",
     "modules",
     "preprocessing",
     "recipes",
