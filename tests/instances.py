@@ -1,5 +1,6 @@
 """The one list of estimators that the common checks run on."""
 
+from sklearn.linear_model import LogisticRegression
 from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import text_model
@@ -14,7 +15,11 @@ from skmer.encoders import (
     VisualEncoder,
 )
 from skmer.enrichment import Transcriber
-from skmer.ensemble import FoldVotingClassifier, SeedVotingClassifier
+from skmer.ensemble import (
+    FoldVotingClassifier,
+    SeedVotingClassifier,
+    StreamVotingClassifier,
+)
 from skmer.fusion import (
     AttentionFusionClassifier,
     ConcatFusionClassifier,
@@ -52,6 +57,10 @@ NUMERIC = [
     FoldVotingClassifier(AttentionFusionClassifier(max_epochs=8, hidden_size=32), cv=2),
     SeedVotingClassifier(
         AttentionFusionClassifier(max_epochs=8, hidden_size=32), n_seeds=2
+    ),
+    StreamVotingClassifier(LogisticRegression()),
+    StreamVotingClassifier(
+        LogisticRegression(), fused=LogisticRegression(), combine="mean"
     ),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
