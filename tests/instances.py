@@ -20,6 +20,7 @@ from skmer.ensemble import (
     SeedVotingClassifier,
     StreamVotingClassifier,
 )
+from skmer.feature_selection import ChiSquareSelector
 from skmer.fusion import (
     AttentionFusionClassifier,
     ConcatFusionClassifier,
@@ -36,7 +37,11 @@ from skmer.fusion import (
     TensorFusionClassifier,
 )
 from skmer.modules import AttentionFusion
-from skmer.preprocessing import ModalityImputer
+from skmer.preprocessing import (
+    GroupStandardScaler,
+    ModalityImputer,
+    SplitStandardScaler,
+)
 
 # Estimators of numbers: scikit-learn's common checks run on each.
 NUMERIC = [
@@ -62,8 +67,13 @@ NUMERIC = [
     StreamVotingClassifier(
         LogisticRegression(), fused=LogisticRegression(), combine="mean"
     ),
+    ChiSquareSelector(),
+    ChiSquareSelector(score_func="minmax"),
+    ChiSquareSelector(score_func="mutual_info", random_state=0),
+    GroupStandardScaler(),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
+    SplitStandardScaler(),
 ]
 
 # Encoders of clips: skmer's own checks run on each.

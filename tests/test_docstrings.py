@@ -26,6 +26,7 @@ PACKAGES = [
     "encoders",
     "ensemble",
     "exceptions",
+    "feature_selection",
     "fusion",
     "media",
     "metrics",
