@@ -5,6 +5,7 @@ from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import text_model
 
+from skmer.alignment import ContrastiveAligner
 from skmer.clips import ClipTable
 from skmer.encoders import (
     AcousticEncoder,
@@ -66,6 +67,9 @@ NUMERIC = [
     StreamVotingClassifier(LogisticRegression()),
     StreamVotingClassifier(
         LogisticRegression(), fused=LogisticRegression(), combine="mean"
+    ),
+    ContrastiveAligner(
+        streams={"video": slice(0, 1), "audio": slice(1, None)}, max_epochs=2
     ),
     ChiSquareSelector(),
     ChiSquareSelector(score_func="minmax"),
