@@ -15,7 +15,7 @@ from skmer.encoders import (
     TextEncoder,
     VisualEncoder,
 )
-from skmer.enrichment import Transcriber
+from skmer.enrichment import ChatAnnotator, Transcriber
 from skmer.ensemble import (
     FoldVotingClassifier,
     SeedVotingClassifier,
@@ -100,7 +100,8 @@ ELSEWHERE = {
     # Checked on files of features, which the common clips do not have
     OpenFaceEncoder: "tests/encoders/test_openface.py",
     PrecomputedEncoder: "tests/encoders/test_precomputed.py",
-    # Gives a table of clips, where the common checks want features
+    # These give a table of clips, where the common checks want features
+    ChatAnnotator: "tests/enrichment/test_chat.py",
     Transcriber: "tests/enrichment/test_transcriber.py",
 }
 

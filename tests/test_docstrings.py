@@ -24,6 +24,7 @@ PACKAGES = [
     "clips",
     "datasets",
     "encoders",
+    "enrichment",
     "ensemble",
     "exceptions",
     "feature_selection",
