@@ -1,6 +1,7 @@
 """The one list of estimators that the common checks run on."""
 
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import text_model
@@ -20,6 +21,7 @@ from skmer.ensemble import (
     FoldVotingClassifier,
     SeedVotingClassifier,
     StreamVotingClassifier,
+    VariantVotingClassifier,
 )
 from skmer.feature_selection import ChiSquareSelector
 from skmer.fusion import (
@@ -43,6 +45,7 @@ from skmer.preprocessing import (
     ModalityImputer,
     SplitStandardScaler,
 )
+from skmer.semi_supervised import AgreementSelfTrainingClassifier
 
 # Estimators of numbers: scikit-learn's common checks run on each.
 NUMERIC = [
@@ -68,6 +71,10 @@ NUMERIC = [
     StreamVotingClassifier(
         LogisticRegression(), fused=LogisticRegression(), combine="mean"
     ),
+    VariantVotingClassifier(LogisticRegression(), variants=[{}, {"C": 0.1}]),
+    VariantVotingClassifier(
+        LogisticRegression(), variants=[{}, {"C": 0.1}], voting="logit"
+    ),
     ContrastiveAligner(
         streams={"video": slice(0, 1), "audio": slice(1, None)}, max_epochs=2
     ),
@@ -78,6 +85,10 @@ NUMERIC = [
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
     SplitStandardScaler(),
+    AgreementSelfTrainingClassifier(LogisticRegression(), GaussianNB()),
+    AgreementSelfTrainingClassifier(
+        LogisticRegression(), calibrate="temperature", random_state=0
+    ),
 ]
 
 # Encoders of clips: skmer's own checks run on each.
