@@ -248,4 +248,6 @@ class BaseVoting(
 
 # scikit-learn wraps transform when it makes the class, which hides available_if; so
 # it comes around the wrapped method.
-BaseVoting.transform = available_if(_member_has("transform"))(BaseVoting.transform)
+_transforms = available_if(_member_has("transform"))
+BaseVoting.transform = _transforms(BaseVoting.transform)
+BaseVoting.fit_transform = _transforms(BaseVoting.fit_transform)
