@@ -2,6 +2,7 @@
 
 __all__ = [
     "CacheWarning",
+    "EndpointError",
     "ExtractionWarning",
     "MediaError",
     "MissingDependencyError",
@@ -18,7 +19,8 @@ class MediaError(ValueError):
         The file, or the clip id, that could not be read.
     stage : str
         What was being done: ``"open"``, ``"audio"``, ``"video"``, ``"face"``,
-        ``"text"``, ``"features"`` (a file of features beside it) or ``"encode"``.
+        ``"text"``, ``"features"`` (a file of features beside it), ``"answer"`` (of a
+        language model that was asked about it) or ``"encode"``.
     reason : str
         The cause in one sentence.
 
@@ -41,6 +43,10 @@ class MediaError(ValueError):
     def __str__(self):
         what = "open it" if self.stage == "open" else f"read its {self.stage}"
         return f"{self.clip}: cannot {what}: {self.reason}"
+
+
+class EndpointError(OSError):
+    """A server that runs a model cannot be used; the message says what to do."""
 
 
 class MissingStreamError(ValueError):

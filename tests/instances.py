@@ -1,9 +1,12 @@
 """The one list of estimators that the common checks run on."""
 
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import text_model
 
+from skmer.alignment import ContrastiveAligner
 from skmer.clips import ClipTable
 from skmer.encoders import (
     AcousticEncoder,
@@ -13,8 +16,14 @@ from skmer.encoders import (
     TextEncoder,
     VisualEncoder,
 )
-from skmer.enrichment import Transcriber
-from skmer.ensemble import FoldVotingClassifier, SeedVotingClassifier
+from skmer.enrichment import ChatAnnotator, Transcriber
+from skmer.ensemble import (
+    FoldVotingClassifier,
+    SeedVotingClassifier,
+    StreamVotingClassifier,
+    VariantVotingClassifier,
+)
+from skmer.feature_selection import ChiSquareSelector
 from skmer.fusion import (
     AttentionFusionClassifier,
     ConcatFusionClassifier,
@@ -31,7 +40,12 @@ from skmer.fusion import (
     TensorFusionClassifier,
 )
 from skmer.modules import AttentionFusion
-from skmer.preprocessing import ModalityImputer
+from skmer.preprocessing import (
+    GroupStandardScaler,
+    ModalityImputer,
+    SplitStandardScaler,
+)
+from skmer.semi_supervised import AgreementSelfTrainingClassifier
 
 # The checks fit each net about a hundred times, so it is small and learns fast.
 SMALL = {"max_epochs": 3, "lr": 1e-2, "hidden_size": 16}
@@ -54,8 +68,28 @@ NUMERIC = [
     TensorFusionClassifier(**SMALL),
     FoldVotingClassifier(AttentionFusionClassifier(**SMALL), cv=2),
     SeedVotingClassifier(AttentionFusionClassifier(**SMALL), n_seeds=2),
+    StreamVotingClassifier(LogisticRegression()),
+    StreamVotingClassifier(
+        LogisticRegression(), fused=LogisticRegression(), combine="mean"
+    ),
+    VariantVotingClassifier(LogisticRegression(), variants=[{}, {"C": 0.1}]),
+    VariantVotingClassifier(
+        LogisticRegression(), variants=[{}, {"C": 0.1}], voting="logit"
+    ),
+    ContrastiveAligner(
+        streams={"video": slice(0, 1), "audio": slice(1, None)}, max_epochs=2
+    ),
+    ChiSquareSelector(),
+    ChiSquareSelector(score_func="minmax"),
+    ChiSquareSelector(score_func="mutual_info", random_state=0),
+    GroupStandardScaler(),
     ModalityImputer(),
     ModalityImputer(add_indicator=True),
+    SplitStandardScaler(),
+    AgreementSelfTrainingClassifier(LogisticRegression(), GaussianNB()),
+    AgreementSelfTrainingClassifier(
+        LogisticRegression(), calibrate="temperature", random_state=0
+    ),
 ]
 
 # Encoders of clips: skmer's own checks run on each.
@@ -78,7 +112,8 @@ ELSEWHERE = {
     # Checked on files of features, which the common clips do not have
     OpenFaceEncoder: "tests/encoders/test_openface.py",
     PrecomputedEncoder: "tests/encoders/test_precomputed.py",
-    # Gives a table of clips, where the common checks want features
+    # These give a table of clips, where the common checks want features
+    ChatAnnotator: "tests/enrichment/test_chat.py",
     Transcriber: "tests/enrichment/test_transcriber.py",
 }
 

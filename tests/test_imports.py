@@ -47,7 +47,7 @@ FORBIDDEN = {
     "modules": {"sklearn", "skorch", "transformers"},
     "_pretrained": {"sklearn", "skorch"},
 }
-TORCH_PARTS = {"modules", "fusion"}
+TORCH_PARTS = {"modules", "fusion", "alignment"}
 # These may import torch too, but only where it is used: their import brings none.
 LAZY_TORCH_PARTS = {"_pretrained", "encoders", "enrichment"}
 # L0 may import each other in this order only.

@@ -1,5 +1,6 @@
-"""More to know about clips than they come with: what is said in them."""
+"""More to know about clips than they come with: their words, and what those say."""
 
+from skmer.enrichment._chat import ChatAnnotator
 from skmer.enrichment._transcriber import Transcriber
 
-__all__ = ["Transcriber"]
+__all__ = ["ChatAnnotator", "Transcriber"]

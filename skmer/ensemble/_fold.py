@@ -41,6 +41,10 @@ class FoldVotingClassifier(BaseVoting):
     random_state : int, RandomState or None, default=None
         Where the folds and the members' seeds come from. None takes fresh ones from
         the operating system.
+    n_jobs : int or None, default=None
+        Members fitted at a time, in processes unless
+        :class:`joblib.parallel_config` says otherwise; networks are trained side by
+        side instead. The members are the same whatever it is.
 
     Attributes
     ----------
@@ -87,14 +91,25 @@ class FoldVotingClassifier(BaseVoting):
         "n_seeds": [Interval(Integral, 1, None, closed="left")],
         "voting": [StrOptions({"soft", "hard", "logit"})],
         "random_state": ["random_state"],
+        "n_jobs": [None, Integral],
     }
 
-    def __init__(self, estimator, *, cv=5, n_seeds=1, voting="soft", random_state=None):
+    def __init__(
+        self,
+        estimator,
+        *,
+        cv=5,
+        n_seeds=1,
+        voting="soft",
+        random_state=None,
+        n_jobs=None,
+    ):
         self.estimator = estimator
         self.cv = cv
         self.n_seeds = n_seeds
         self.voting = voting
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None, groups=None):
@@ -135,7 +150,7 @@ class FoldVotingClassifier(BaseVoting):
             for _ in range(self.n_seeds):
                 members.append(seeded_clone(self.estimator, next(seeds)))
                 tasks.append(part)
-        return self._fit_members(members, tasks)
+        return self._fit_members([(members, tasks)])
 
     def _folds(self, labelled, codes, groups, seed):
         """Return the rows to learn from and those held out, fold by fold."""

@@ -1,39 +1,160 @@
-"""Fitting the members of an ensemble, side by side where they can be."""
+"""Fitting the members of an ensemble, side by side where they can be; asking them."""
 
 from sklearn.pipeline import Pipeline
+from sklearn.utils.parallel import Parallel, delayed
 
 from skmer.utils._seeds import random_parts
 
 
-def fit_members(members, tasks):
-    """Fit clones of one estimator that differ in their seeds alone.
+def fit_members(groups, n_jobs=None):
+    """Fit members; those of a group are clones that differ in their seeds alone.
 
     Fusion classifiers that allow it are trained side by side, also at the end of
-    pipelines; all else is fitted one after another. Preparing steps without a seed
-    are fitted once for all members that learn from the same rows, and shared.
+    pipelines; all else is fitted ``n_jobs`` at a time. Where a pipeline ends with
+    such a network, preparing steps without a seed are fitted once for all members of
+    a group that learn from the same rows, and shared.
+
+    Parameters
+    ----------
+    groups : list of tuple
+        The members of each group, and X, y and sample weights, or None for none, of
+        each member.
+    n_jobs : int or None, default=None
+        Fits at a time, of members that are not trained side by side.
+
+    Returns
+    -------
+    fitted : list of estimators
+        The members, group by group.
+    """
+    fitted = []
+    alone = []
+    for members, tasks in groups:
+        if is_network(members[0]):
+            _fit_networks(members, tasks)
+        else:
+            places = range(len(fitted), len(fitted) + len(members))
+            alone += zip(places, members, tasks, strict=True)
+        fitted += members
+    done = Parallel(n_jobs=n_jobs)(
+        delayed(fit_one)(member, *task) for _, member, task in alone
+    )
+    for (place, _, _), member in zip(alone, done, strict=True):
+        fitted[place] = member
+    return fitted
+
+
+def fit_one(member, X, y, weight=None):
+    """Fit an estimator, or a pipeline that is to hand weights to its last step.
+
+    Parameters
+    ----------
+    member : estimator
+        What to fit.
+    X, y : array-likes of length n_clips
+        What to fit it to.
+    weight : array-like of shape (n_clips,) or None, default=None
+        Weight of each row.
+
+    Returns
+    -------
+    member : estimator
+    """
+    params = {}
+    if weight is not None:
+        name, last = "", member
+        while isinstance(last, Pipeline):
+            name += f"{last.steps[-1][0]}__"
+            last = last.steps[-1][1]
+        params = {f"{name}sample_weight": weight}
+    return member.fit(X, y, **params)
+
+
+def is_network(estimator):
+    """Whether an estimator is, or a pipeline ends with, a network to train with others.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A pipeline, for example.
+
+    Returns
+    -------
+    is_network : bool
+    """
+    while isinstance(estimator, Pipeline) and not _resamples(estimator):
+        estimator = estimator.steps[-1][1]
+    return hasattr(estimator, "_fit_together")
+
+
+def last_step(estimator):
+    """Return what a pipeline, or a pipeline in it, ends with.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A pipeline, or the thing itself.
+
+    Returns
+    -------
+    last : estimator
+    """
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def inputs_of_last_steps(members, inputs):
+    """Return what the last step of each member gets to see.
+
+    What members share is done once: the preparing steps of pipelines, and reading X
+    as networks keep it.
 
     Parameters
     ----------
     members : list of estimators
-        What to fit.
-    tasks : list of tuple
-        X, y and sample weights, or None for none, of each member.
+        Fitted members.
+    inputs : list of length n_members
+        X of each; the same object for those that see the same.
+
+    Returns
+    -------
+    steps : list of estimators
+        The last step of each member, or the member itself.
+    prepared : list of length n_members
+        What to hand to it.
     """
-    first = members[0]
-    if isinstance(first, Pipeline) and not _resamples(first):
-        if hasattr(first.steps[-1][1], "_fit_together"):
-            inner = _prepare(members, tasks)
-            fit_members([member.steps[-1][1] for member in members], inner)
-            return
-    if hasattr(first, "_fit_together"):
-        first._fit_together(members, tasks)
-        return
-    for member, (X, y, weight) in zip(members, tasks, strict=True):
-        params = {}
-        if weight is not None:
-            prefix = f"{member.steps[-1][0]}__" if isinstance(member, Pipeline) else ""
-            params = {f"{prefix}sample_weight": weight}
-        member.fit(X, y, **params)
+    done = {}
+    pairs = []
+    for member, X in zip(members, inputs, strict=True):
+        while isinstance(member, Pipeline):
+            for _, step in member.steps[:-1]:
+                if step in (None, "passthrough") or hasattr(step, "fit_resample"):
+                    continue
+                key = id(X), id(step)
+                if key not in done:
+                    # X is kept so that no other object gets its id.
+                    done[key] = X, step.transform(X)
+                X = done[key][1]
+            member = member.steps[-1][1]
+        pairs.append((member, X))
+    read = {}
+    for index, (member, X) in enumerate(pairs):
+        if not hasattr(member, "_fit_together"):
+            continue
+        layout = tuple((k, tuple(v.tolist())) for k, v in member.streams_.items())
+        key = id(X), layout, str(member.device_)
+        if key not in read:
+            read[key] = X, member.get_dataset(X)
+        pairs[index] = member, read[key][1]
+    return [member for member, _ in pairs], [X for _, X in pairs]
+
+
+def _fit_networks(members, tasks):
+    while isinstance(members[0], Pipeline):
+        tasks = _prepare(members, tasks)
+        members = [member.steps[-1][1] for member in members]
+    members[0]._fit_together(members, tasks)
 
 
 def _resamples(pipeline):

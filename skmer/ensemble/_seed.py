@@ -29,6 +29,10 @@ class SeedVotingClassifier(BaseVoting):
     random_state : int, RandomState or None, default=None
         Where the members' seeds come from. None takes fresh ones from the operating
         system.
+    n_jobs : int or None, default=None
+        Members fitted at a time, in processes unless
+        :class:`joblib.parallel_config` says otherwise; networks are trained side by
+        side instead. The members are the same whatever it is.
 
     Attributes
     ----------
@@ -84,13 +88,17 @@ class SeedVotingClassifier(BaseVoting):
         "n_seeds": [Interval(Integral, 1, None, closed="left")],
         "voting": [StrOptions({"soft", "hard", "logit"})],
         "random_state": ["random_state"],
+        "n_jobs": [None, Integral],
     }
 
-    def __init__(self, estimator, *, n_seeds=5, voting="soft", random_state=None):
+    def __init__(
+        self, estimator, *, n_seeds=5, voting="soft", random_state=None, n_jobs=None
+    ):
         self.estimator = estimator
         self.n_seeds = n_seeds
         self.voting = voting
         self.random_state = random_state
+        self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
@@ -112,4 +120,4 @@ class SeedVotingClassifier(BaseVoting):
         X, _, _, sample_weight = self._checked(X, y, sample_weight)
         seeds = draw_seeds(self.random_state, self.n_seeds)
         members = [seeded_clone(self.estimator, seed) for seed in seeds]
-        return self._fit_members(members, [(X, y, sample_weight)] * len(members))
+        return self._fit_members([(members, [(X, y, sample_weight)] * len(members))])

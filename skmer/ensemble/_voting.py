@@ -14,14 +14,16 @@ from sklearn.utils import check_consistent_length, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skmer.ensemble._members import fit_members
+from skmer.ensemble._members import fit_members, inputs_of_last_steps, last_step
+from skmer.ensemble._scoring import LabelledScore
 from skmer.utils import split_labels
 
 
-def _member_has(name):
+def _member_has(name, of_last_step=False):
     def check(self):
         members = getattr(self, "estimators_", None)
-        getattr(members[0] if members else self.estimator, name)
+        asked = members[0] if members else self.estimator
+        getattr(last_step(asked) if of_last_step else asked, name)
         return True
 
     return check
@@ -39,14 +41,15 @@ def _has_proba(self):
 class BaseVoting(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    LabelledScore,
     ClassifierMixin,
     MetaEstimatorMixin,
     BaseEstimator,
 ):
     """Members that differ in seeds and rows, and how they vote.
 
-    Subclasses have the parameters ``estimator`` and ``voting`` and, in ``fit``, call
-    :meth:`_fit_members`.
+    Subclasses have the parameters ``estimator``, ``voting`` and ``n_jobs`` and, in
+    ``fit``, call :meth:`_fit_members`.
     """
 
     def __sklearn_tags__(self):
@@ -79,15 +82,25 @@ class BaseVoting(
         self.classes_ = classes
         return X, labelled, codes, sample_weight
 
-    def _fit_members(self, members, tasks):
-        fit_members(members, tasks)
-        self.estimators_ = members
+    def _fit_members(self, groups):
+        """Fit the members, which come in groups that differ in their seeds alone."""
+        self.estimators_ = fit_members(groups, self.n_jobs)
+        first = self.estimators_[0]
         for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(members[0], name):
-                setattr(self, name, getattr(members[0], name))
+            if hasattr(first, name):
+                setattr(self, name, getattr(first, name))
             elif hasattr(self, name):
                 delattr(self, name)
         return self
+
+    def _inputs(self, X):
+        """Return X as each member sees it."""
+        return [X] * len(self.estimators_)
+
+    def _asked(self, X):
+        """Return the last step of each member and what it gets to see of X."""
+        pairs = inputs_of_last_steps(self.estimators_, self._inputs(X))
+        return list(zip(*pairs, strict=True))
 
     @property
     def _n_features_out(self):
@@ -98,17 +111,12 @@ class BaseVoting(
             for member in self.estimators_
         )
 
-    def _read_once(self, X):
-        """Return X as fusion classifiers keep it, where all members are such."""
-        first = self.estimators_[0]
-        return first.get_dataset(X) if hasattr(first, "_fit_together") else X
-
     def _probabilities(self, X):
         """Return the members' probabilities and which classes each knows."""
         known = np.zeros((len(self.estimators_), len(self.classes_)), dtype=bool)
         parts = []
-        for index, member in enumerate(self.estimators_):
-            part = member.predict_proba(X)
+        for index, (member, data) in enumerate(self._asked(X)):
+            part = member.predict_proba(data)
             where = np.searchsorted(self.classes_, member.classes_)
             known[index, where] = True
             whole = np.zeros((len(part), len(self.classes_)))
@@ -131,7 +139,7 @@ class BaseVoting(
             Rows sum to one.
         """
         check_is_fitted(self)
-        proba, known = self._probabilities(self._read_once(X))
+        proba, known = self._probabilities(X)
         if self.voting == "soft":
             return proba.mean(axis=0)
         # A member that has never seen a class has no say about it.
@@ -155,48 +163,16 @@ class BaseVoting(
         if self.voting != "hard":
             return self.classes_[self.predict_proba(X).argmax(axis=1)]
         if not hasattr(self.estimators_[0], "predict_proba"):
-            labels = [member.predict(X) for member in self.estimators_]
+            labels = [member.predict(data) for member, data in self._asked(X)]
             codes = [np.searchsorted(self.classes_, part) for part in labels]
             return self.classes_[self._votes(codes).argmax(axis=1)]
-        proba, _ = self._probabilities(self._read_once(X))
+        proba, _ = self._probabilities(X)
         votes = self._votes(proba.argmax(axis=2))
         # Less than a vote in all: it only breaks ties.
         return self.classes_[(votes + 0.5 * proba.mean(axis=0)).argmax(axis=1)]
 
     def _votes(self, codes):
         return sum(np.eye(len(self.classes_))[part] for part in codes)
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy on the rows that have a label.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_clips, n_features)
-            Features, or whatever the estimator takes.
-        y : array-like of shape (n_clips,)
-            Labels; unlabelled rows are left out.
-        sample_weight : array-like of shape (n_clips,) or None, default=None
-            Weight of each row.
-
-        Returns
-        -------
-        accuracy : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If no row has a label.
-        """
-        labelled, classes, codes = split_labels(y)
-        if not labelled.any():
-            raise ValueError(
-                f"{type(self).__name__}.score needs rows with a label. None of the "
-                f"{len(codes)} rows of y has one."
-            )
-        right = self.predict(X)[labelled] == classes[codes[labelled]]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[labelled]
-        return float(np.average(right, weights=weights))
 
     def transform(self, X):
         """Return the members' codes of each clip, side by side.
@@ -212,17 +188,16 @@ class BaseVoting(
             The codes of different members have no axis in common.
         """
         check_is_fitted(self)
-        X = self._read_once(X)
-        return np.hstack([np.asarray(m.transform(X)) for m in self.estimators_])
+        return np.hstack([np.asarray(m.transform(data)) for m, data in self._asked(X)])
 
-    @available_if(_member_has("modality_weights"))
+    @available_if(_member_has("modality_weights", of_last_step=True))
     def modality_weights(self, X, *, normalize=False):
         """Return the weight of each stream, the mean over the members.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_clips, n_features)
-            Features.
+            Features, or whatever the estimator takes.
         normalize : bool, default=False
             Take the mean of each member's shares, which are positive and sum to one;
             0 for a clip without streams.
@@ -230,23 +205,49 @@ class BaseVoting(
         Returns
         -------
         weights : DataFrame or ndarray of shape (n_clips, n_streams)
-            A DataFrame with X's index if X is a DataFrame.
+            A DataFrame with X's index if X is a DataFrame. A stream that a member
+            was not given counts 0 for it.
         """
+        return self._mean_per_stream("modality_weights", X, normalize)
+
+    @available_if(_member_has("saliency", of_last_step=True))
+    def saliency(self, X, *, normalize=False):
+        """Return how much each stream counts for what members predict, the mean.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_clips, n_features)
+            Features, or whatever the estimator takes.
+        normalize : bool, default=False
+            Take the mean of each member's shares, which sum to one: members that are
+            surer have larger gradients. 0 for a clip without streams.
+
+        Returns
+        -------
+        saliency : DataFrame or ndarray of shape (n_clips, n_streams)
+            A DataFrame with X's index if X is a DataFrame. A stream that a member
+            was not given counts 0 for it.
+        """
+        return self._mean_per_stream("saliency", X, normalize)
+
+    def _mean_per_stream(self, method, X, normalize):
         check_is_fitted(self)
-        data = self._read_once(X)
-        weights = np.mean(
-            [
-                np.asarray(member.modality_weights(data, normalize=normalize))
-                for member in self.estimators_
-            ],
-            axis=0,
-        )
+        asked = self._asked(X)
+        names = list(dict.fromkeys(name for m, _ in asked for name in m.streams_))
+        total = 0.0
+        for member, data in asked:
+            part = np.asarray(getattr(member, method)(data, normalize=normalize))
+            whole = np.zeros((len(part), len(names)))
+            whole[:, [names.index(name) for name in member.streams_]] = part
+            total = total + whole
+        mean = total / len(asked)
         if not isinstance(X, pd.DataFrame):
-            return weights
-        names = list(self.estimators_[0].streams_)
-        return pd.DataFrame(weights, index=X.index, columns=names)
+            return mean
+        return pd.DataFrame(mean, index=X.index, columns=names)
 
 
 # scikit-learn wraps transform when it makes the class, which hides available_if; so
 # it comes around the wrapped method.
-BaseVoting.transform = available_if(_member_has("transform"))(BaseVoting.transform)
+_transforms = available_if(_member_has("transform"))
+BaseVoting.transform = _transforms(BaseVoting.transform)
+BaseVoting.fit_transform = _transforms(BaseVoting.fit_transform)

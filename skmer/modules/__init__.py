@@ -21,6 +21,7 @@ from skmer.modules._random import Dropout, RandomSource, bernoulli, linear
 from skmer.modules._speech import SpeechBackbone
 from skmer.modules._stacked import StackedModules, StackedParameter
 from skmer.modules._stream_heads import StreamHeads
+from skmer.modules._stream_map import StreamMap
 from skmer.modules._subspaces import central_moment_discrepancy, orthogonality_loss
 from skmer.modules._tensor import TensorFusion
 from skmer.modules._tokens import ModalTokenFusion
@@ -45,6 +46,7 @@ __all__ = [
     "StackedModules",
     "StackedParameter",
     "StreamHeads",
+    "StreamMap",
     "TensorFusion",
     "Training",
     "add_noise",

@@ -10,6 +10,7 @@ EXTRAS = {
     "dlib": "face",
     "matplotlib": "plot",
     "matplotlib.pyplot": "plot",
+    "openai": "llm",
     "opensmile": "opensmile",
 }
 

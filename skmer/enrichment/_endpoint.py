@@ -1,0 +1,490 @@
+"""Language models behind the OpenAI interface: many requests at once, each until done.
+
+Knows nothing of clips: messages go in, what the model wrote comes out.
+"""
+
+import asyncio
+import json
+import os
+import queue
+import random
+import threading
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from skmer.enrichment._endpoint_limits import (
+    LONGEST_WAIT,
+    backoff,
+    reset_wait,
+    stated_wait,
+)
+from skmer.exceptions import EndpointError
+from skmer.utils import import_optional
+
+OPENAI = "https://api.openai.com/v1"
+OPENAI_KEY = "OPENAI_API_KEY"
+STRUCTURED = ("auto", "json_schema", "json_object", "none")
+# What a server answers to a response_format that it does not know.
+_REFUSALS = frozenset({400, 415, 422, 501})
+_TRY_AGAIN = frozenset({408, 409, 425, 429})
+# Seconds between looks at whether anybody still waits.
+_TICK = 0.1
+# A key shorter than this is a word that may stand in an answer by chance.
+_SHORTEST_KEY = 8
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model wrote.
+
+    Parameters
+    ----------
+    content : str
+        The answer; empty where there is none.
+    finish : str
+        Why it ended: ``"stop"``, ``"length"``, ``"content_filter"``, ``"refusal"``...
+    prompt_tokens, completion_tokens : int or None
+        As the server counts them; None where it does not.
+    """
+
+    content: str
+    finish: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Endpoint:
+    """A model on a server, and how it is asked.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model on the server.
+    owner : str
+        Name of the estimator, for messages.
+    base_url : str or None
+        Address of the server, up to ``/v1``; None is OpenAI's.
+    api_key_env : str or None
+        Environment variable that holds the key. None is ``OPENAI_API_KEY`` for
+        OpenAI's own server, and no key for others.
+    structured : {"auto", "json_schema", "json_object", "none"}
+        How the form of the answer is asked for. ``"auto"`` is ``"json_schema"``,
+        and ``"none"`` from the first time on that a server refuses that.
+    options : dict
+        Further arguments of a request.
+    concurrency : int
+        Requests at once.
+    max_retries : int
+        How often a request is repeated that failed for a passing reason.
+    timeout : float
+        Seconds that one try may take.
+    """
+
+    def __init__(
+        self,
+        model,
+        *,
+        owner,
+        base_url,
+        api_key_env,
+        structured,
+        options,
+        concurrency,
+        max_retries,
+        timeout,
+    ):
+        self.model = model
+        self.owner = owner
+        self.base_url = OPENAI if base_url is None else base_url
+        self.key = _read_key(base_url, api_key_env)
+        self.structured = structured
+        self.options = options
+        self.concurrency = concurrency
+        self.max_retries = max_retries
+        self.timeout = timeout
+        self.openai = import_optional("openai", owner)
+
+    def ask(self, n_jobs, messages, schema, stop):
+        """Ask the model many things.
+
+        Closing the generator, or Ctrl-C, breaks off what is under way.
+
+        Parameters
+        ----------
+        n_jobs : int
+            Number of requests.
+        messages : callable
+            Makes the messages of a request, a list of dict, of its number. Called
+            in threads.
+        schema : dict
+            JSON schema of the answers, an object.
+        stop : callable
+            Tells whether to begin no request more.
+
+        Yields
+        ------
+        numbers : list of int
+            Which requests, in any order, each once; fewer than all after ``stop``.
+        replies : list of (Reply or Exception)
+            What the model wrote, an EndpointError where nothing came after all
+            tries, or what ``messages`` raised as a ValueError or OSError.
+
+        Raises
+        ------
+        EndpointError
+            If the server cannot be used at all: not reached, key or model refused,
+            credit used up.
+        """
+        run = _Run(self, n_jobs, messages, schema, stop)
+        run.thread.start()
+        try:
+            yield from run.results()
+        except KeyboardInterrupt:
+            # What was paid for and has arrived is kept.
+            run.cancel()
+            yield from run.results()
+            raise
+        finally:
+            run.cancel()
+
+    def where(self):
+        """Return the server and the model, for messages."""
+        return f"{self.base_url} (model {self.model!r})"
+
+    def hide_key(self, text):
+        """Return a text of the server without the key, which some repeat."""
+        if self.key is None or len(self.key) < _SHORTEST_KEY:
+            return text
+        return text.replace(self.key, "***")
+
+
+def check_address(base_url):
+    """Raise a ValueError where a server's address is none, or holds a password."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            f"base_url={base_url!r} is no address of a server. Give it with its "
+            "scheme and path, such as 'http://localhost:8000/v1'."
+        )
+    if parts.username is not None or parts.password is not None or parts.query:
+        raise ValueError(
+            "base_url holds a name, a password or a query, which would be shown "
+            "wherever the estimator is. Put the key into an environment variable and "
+            "name that by api_key_env."
+        )
+
+
+def _read_key(base_url, variable):
+    if base_url is not None:
+        check_address(base_url)
+    if variable is None:
+        # Never send the key of one company to the server of another.
+        variable = OPENAI_KEY if base_url is None else None
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise EndpointError(
+            f"The environment variable {variable} is to hold the key of "
+            f"{base_url or OPENAI} and is not set. Set it, name another by "
+            "api_key_env, or give base_url of a server that takes no key."
+        )
+    return key
+
+
+class _Trouble(Exception):
+    """Why a try gave no answer.
+
+    Parameters
+    ----------
+    reason : str
+        What happened.
+    status : int or None
+        Of HTTP; None where no answer came.
+    again : bool
+        Whether another try may help.
+    limited : bool
+        Whether the server asks for fewer requests.
+    wait : float or None
+        Seconds that the server asks to wait.
+    fatal : bool
+        Whether no request will be answered.
+    unreached : bool
+        Whether there was no connection.
+    """
+
+    def __init__(
+        self,
+        reason,
+        *,
+        status=None,
+        again=False,
+        limited=False,
+        wait=None,
+        fatal=False,
+        unreached=False,
+    ):
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.again = again
+        self.limited = limited
+        self.wait = wait
+        self.fatal = fatal
+        self.unreached = unreached
+
+
+class _Run:
+    """One call of :meth:`Endpoint.ask`.
+
+    All requests run on one event loop in a thread of its own: their state needs no
+    locks, and breaking off a request closes its connection, so that the server
+    stops writing.
+    """
+
+    def __init__(self, endpoint, n_jobs, messages, schema, stop):
+        self.endpoint = endpoint
+        self.n_jobs = n_jobs
+        self.messages = messages
+        self.schema = schema
+        self.stop = stop
+        auto = endpoint.structured == "auto"
+        self.form = "json_schema" if auto else endpoint.structured
+        # Whether a refusal may be one of the form
+        self.in_doubt = auto
+        self.n_answered = 0
+        self.not_before = 0.0
+        self.rng = random.Random()
+        self.done = queue.SimpleQueue()
+        self.ended = False
+        self.started = threading.Event()
+        self.loop = self.task = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    # In the caller's thread
+
+    def results(self):
+        """Yield what is done until all is, as much at a time as there is."""
+        while not self.ended:
+            try:
+                # Windows lets Ctrl-C through only between waits.
+                items = [self.done.get(timeout=_TICK)]
+            except queue.Empty:
+                continue
+            while not self.done.empty():
+                items.append(self.done.get())
+            number, error = items[-1]
+            if number is None:
+                self.ended = True
+                items.pop()
+            if items:
+                numbers, replies = zip(*items, strict=True)
+                yield list(numbers), list(replies)
+            if number is None and error is not None:
+                raise error
+
+    def cancel(self):
+        """Break off what is under way and wait until it has ended."""
+        self.started.wait()
+        if self.task is not None:
+            try:
+                self.loop.call_soon_threadsafe(self.task.cancel)
+            except RuntimeError:
+                # The loop is closed: all has ended.
+                pass
+        self.thread.join()
+
+    # In the thread of the requests
+
+    def _run(self):
+        end = None
+        try:
+            asyncio.run(self._main())
+        except asyncio.CancelledError:
+            pass
+        except BaseExceptionGroup as group:
+            end = group.exceptions[0]
+        except BaseException as error:
+            end = error
+        finally:
+            self.started.set()
+            self.done.put((None, end))
+
+    async def _main(self):
+        self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
+        self.started.set()
+        endpoint = self.endpoint
+        numbers = iter(range(self.n_jobs))
+        async with (
+            endpoint.openai.AsyncOpenAI(
+                api_key=endpoint.key or "none",
+                base_url=endpoint.base_url,
+                timeout=endpoint.timeout,
+                max_retries=0,
+            ) as self.client,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(min(endpoint.concurrency, self.n_jobs)):
+                group.create_task(self._work(numbers))
+
+    async def _work(self, numbers):
+        for number in numbers:
+            if self.stop():
+                return
+            try:
+                messages = await asyncio.to_thread(self.messages, number)
+                reply = await self._answer(messages)
+            except (ValueError, OSError) as error:
+                reply = error
+            except _Trouble as trouble:
+                reason = f"{self.endpoint.where()}: {trouble.reason}"
+                if trouble.fatal or (trouble.unreached and not self.n_answered):
+                    raise EndpointError(reason) from None
+                reply = EndpointError(reason)
+            if reply is not None:
+                self.done.put((number, reply))
+
+    async def _answer(self, messages):
+        """Ask until there is an answer, or no hope of one; None if not to begin."""
+        n_failed, n_answered, trouble = 0, 0, None
+        plain = False
+        while True:
+            await self._pause(self.not_before - self.loop.time())
+            if self.stop():
+                if trouble is None:
+                    return None
+                raise trouble
+            form = "none" if plain else self.form
+            try:
+                reply = await self._send(messages, form)
+            except _Trouble as error:
+                trouble = error
+            else:
+                self.n_answered += 1
+                if plain:
+                    self.form = "none"
+                elif form != "none":
+                    self.in_doubt = False
+                return reply
+            if self.in_doubt and form != "none" and trouble.status in _REFUSALS:
+                plain = True
+                continue
+            # Those who queue at a limit are served in turn: nobody fails who only
+            # waits for others.
+            if not (trouble.limited and self.n_answered > n_answered):
+                n_failed += 1
+            n_answered = self.n_answered
+            if not trouble.again:
+                raise trouble
+            if n_failed > self.endpoint.max_retries:
+                trouble.reason += f" (tries: {n_failed})"
+                raise trouble
+            if trouble.wait is not None and trouble.wait > LONGEST_WAIT:
+                trouble.reason += f" (asks to wait for {trouble.wait:.0f} seconds)"
+                raise trouble
+            await self._wait(trouble, max(n_failed, 1))
+
+    async def _wait(self, trouble, n_failed):
+        pause = backoff(n_failed, self.rng)
+        if trouble.limited or trouble.wait is not None:
+            # It holds for all requests, which then do not come back all at once.
+            wait = pause if trouble.wait is None else trouble.wait
+            self._hold(wait)
+            pause = wait + pause * self.rng.random()
+        await self._pause(pause)
+
+    def _hold(self, seconds):
+        self.not_before = max(self.not_before, self.loop.time() + seconds)
+
+    async def _pause(self, seconds):
+        end = self.loop.time() + seconds
+        while (left := end - self.loop.time()) > 0 and not self.stop():
+            await asyncio.sleep(min(left, _TICK))
+
+    async def _send(self, messages, form):
+        """Send a request once and read the answer."""
+        endpoint, openai = self.endpoint, self.endpoint.openai
+        create = self.client.chat.completions.with_raw_response.create
+        options = dict(endpoint.options)
+        if form == "json_schema":
+            schema = {"name": "answer", "strict": True, "schema": self.schema}
+            options["response_format"] = {"type": form, "json_schema": schema}
+        elif form == "json_object":
+            options["response_format"] = {"type": form}
+        try:
+            # The client's own timeout starts anew with every byte.
+            async with asyncio.timeout(endpoint.timeout):
+                answer = await create(
+                    model=endpoint.model, messages=messages, **options
+                )
+        except (openai.APITimeoutError, TimeoutError):
+            reason = f"no answer within {endpoint.timeout:g} seconds (timeout)"
+            raise _Trouble(reason, again=True) from None
+        except openai.APIStatusError as error:
+            raise self._judge(error) from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            reason = endpoint.hide_key(f"{type(cause).__name__}: {cause}")
+            raise _Trouble(
+                f"the connection failed: {reason}", again=True, unreached=True
+            ) from None
+        self._hold(min(reset_wait(answer.headers), LONGEST_WAIT))
+        return self._read(answer.text)
+
+    def _judge(self, error):
+        """Turn an error that the server sent into what is to be done about it."""
+        status, body = error.status_code, error.body
+        code = body.get("code") if isinstance(body, dict) else None
+        said = _message(body) or error.response.text
+        said = self.endpoint.hide_key(" ".join(said.split())[:300])
+        spent = code == "insufficient_quota"
+        remedy = _REMEDIES.get("spent" if spent else status, "")
+        refused = status in (401, 404) or (status == 403 and not self.n_answered)
+        return _Trouble(
+            f"HTTP {status}: {said or 'no reason given'}{remedy}",
+            status=status,
+            again=(status in _TRY_AGAIN or status >= 500 and status != 501)
+            and not spent,
+            limited=status == 429,
+            wait=stated_wait(error.response.headers),
+            fatal=spent or refused,
+        )
+
+    def _read(self, text):
+        try:
+            data = json.loads(text)
+            choice = data["choices"][0]
+            message = choice["message"]
+            content, refusal = message.get("content"), message.get("refusal")
+            if isinstance(content, list):
+                content = "".join(part.get("text") or "" for part in content)
+            if not isinstance(content, str | None):
+                raise TypeError
+            usage = data.get("usage") or {}
+            counts = [usage.get(f"{k}_tokens") for k in ("prompt", "completion")]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            said = self.endpoint.hide_key(" ".join(text.split())[:100])
+            reason = f"what it sends is no chat completion: {said!r}"
+            raise _Trouble(reason, again=True) from None
+        if not content and refusal:
+            content, choice = str(refusal), {"finish_reason": "refusal"}
+        return Reply(
+            self.endpoint.hide_key(content or ""),
+            str(choice.get("finish_reason") or "stop"),
+            *(n if isinstance(n, int) else None for n in counts),
+        )
+
+
+_REMEDIES = {
+    401: ". Check the key: api_key_env names the environment variable that holds it",
+    403: ". Check what the key may be used for",
+    404: ". Check base_url (it ends with /v1 as a rule) and the model's name",
+    "spent": ". Add credit; what was answered is in the cache and not asked again",
+}
+
+
+def _message(body):
+    if isinstance(body, dict):
+        found = [body.get(name) for name in ("message", "error", "detail")]
+        return next((text for text in found if isinstance(text, str)), "")
+    return body if isinstance(body, str) else ""

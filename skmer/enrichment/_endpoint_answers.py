@@ -1,0 +1,79 @@
+"""JSON objects in what language models write."""
+
+import json
+import re
+
+# Characters of an answer that are looked at, and objects that are tried in them.
+_LONGEST = 65536
+_MOST_OBJECTS = 256
+_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL | re.IGNORECASE)
+_decoder = json.JSONDecoder()
+
+
+def without_thoughts(text):
+    """Return an answer without what a reasoning model thinks aloud.
+
+    Parameters
+    ----------
+    text : str
+        The answer.
+
+    Returns
+    -------
+    text : str
+        Without ``<think>`` blocks, whether the first tag was left out (it may stand
+        in the prompt) or the last was cut off.
+    """
+    kept, start, thinking = [], 0, False
+    for tag in _TAG.finditer(text):
+        if tag[1]:
+            if not thinking:
+                kept.clear()
+            start, thinking = tag.end(), False
+        elif not thinking:
+            kept.append(text[start : tag.start()])
+            thinking = True
+    if not thinking:
+        kept.append(text[start:])
+    return "".join(kept)
+
+
+def json_objects(text):
+    """Return the JSON objects in an answer, fenced or amid other words.
+
+    Parameters
+    ----------
+    text : str
+        The answer.
+
+    Returns
+    -------
+    objects : list of dict
+        The outermost ones, in their order.
+    """
+    text = text[:_LONGEST].strip()
+    fenced = _FENCE.fullmatch(text)
+    try:
+        # Tags of thoughts inside of its strings are quotations.
+        whole = json.loads(fenced[1] if fenced else text)
+    except (ValueError, RecursionError):
+        return _scattered(without_thoughts(text))
+    return [whole] if isinstance(whole, dict) else _scattered(text)
+
+
+def _scattered(text):
+    found, place, n_tried = [], text.find("{"), 0
+    while place >= 0 and n_tried < _MOST_OBJECTS:
+        end = place + 1
+        n_tried += 1
+        try:
+            value, end = _decoder.raw_decode(text, place)
+        except ValueError:
+            pass
+        except RecursionError:
+            break
+        else:
+            found.append(value)
+        place = text.find("{", end)
+    return found

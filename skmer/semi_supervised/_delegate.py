@@ -1,0 +1,165 @@
+"""What a classifier around a fitted estimator passes on to it."""
+
+import numpy as np
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skmer.utils import split_labels
+
+
+def _estimator_has(name):
+    def check(self):
+        getattr(getattr(self, "estimator_", self.estimator), name)
+        return True
+
+    return check
+
+
+class Delegate:
+    """Predictions of ``estimator_``, as far as the estimator has them."""
+
+    @available_if(_estimator_has("predict"))
+    def predict(self, X):
+        """Return the most probable label of each clip.
+
+        Parameters
+        ----------
+        X : indexable of length n_clips
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_clips,)
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict(X)
+
+    @available_if(_estimator_has("predict_proba"))
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : indexable of length n_clips
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_clips, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : indexable of length n_clips
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_clips, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_estimator_has("decision_function"))
+    def decision_function(self, X):
+        """Return the estimator's score of each class.
+
+        Parameters
+        ----------
+        X : indexable of length n_clips
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_clips,) or (n_clips, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    @available_if(_estimator_has("transform"))
+    def transform(self, X):
+        """Return the estimator's codes of each clip.
+
+        Parameters
+        ----------
+        X : indexable of length n_clips
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        codes : ndarray or DataFrame of shape (n_clips, n_codes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.transform(X)
+
+    @available_if(_estimator_has("get_feature_names_out"))
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns of :meth:`transform`.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Names of the columns of X; None takes those of ``fit``.
+
+        Returns
+        -------
+        names : ndarray of shape (n_codes,), dtype object
+        """
+        check_is_fitted(self)
+        return self.estimator_.get_feature_names_out(input_features)
+
+    @available_if(_estimator_has("set_output"))
+    def set_output(self, *, transform=None):
+        """Set what :meth:`transform` returns.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            Container; None leaves it as it is.
+
+        Returns
+        -------
+        self : object
+        """
+        self.estimator.set_output(transform=transform)
+        if hasattr(self, "estimator_"):
+            self.estimator_.set_output(transform=transform)
+        return self
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy on the rows that have a label.
+
+        Parameters
+        ----------
+        X : indexable of length n_clips
+            As for :meth:`fit`.
+        y : array-like of shape (n_clips,)
+            Labels; unlabelled rows are left out.
+        sample_weight : array-like of shape (n_clips,) or None, default=None
+            Weight of each row.
+
+        Returns
+        -------
+        accuracy : float
+            Between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If no row has a label.
+        """
+        labelled, classes, codes = split_labels(y)
+        if not labelled.any():
+            raise ValueError(
+                f"{type(self).__name__}.score needs rows with a label. None of the "
+                f"{len(codes)} rows of y has one."
+            )
+        right = np.asarray(self.predict(X))[labelled] == classes[codes[labelled]]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[labelled]
+        return float(np.average(right, weights=weights))
