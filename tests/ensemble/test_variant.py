@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from leaks import changed_rows, differences
 from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -263,7 +264,8 @@ def test_members_do_not_depend_on_jobs(clips):
     X, y = clips
     pipe = make_pipeline(StandardScaler(), LR)
     alone = VariantVotingClassifier(pipe, random_state=0, voting="soft").fit(X, y)
-    jobs = clone(alone).set_params(n_jobs=2).fit(X, y)
+    with parallel_config(backend="threading"):
+        jobs = clone(alone).set_params(n_jobs=2).fit(X, y)
     assert not differences(alone.estimators_, jobs.estimators_)
     assert np.array_equal(alone.predict_proba(X), jobs.predict_proba(X))
 
