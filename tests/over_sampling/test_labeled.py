@@ -13,13 +13,16 @@ from imblearn.pipeline import Pipeline, make_pipeline
 from imblearn.under_sampling import ClusterCentroids, RandomUnderSampler, TomekLinks
 from leaks import changed_rows, differences
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.preprocessing import StandardScaler
 
+from skmer.clips import ClipTable
+from skmer.encoders import TextEncoder
 from skmer.fusion import ConcatFusionClassifier
 from skmer.model_selection import UnlabeledInTrain
-from skmer.over_sampling import LabeledSampler, at_least
+from skmer.over_sampling import DropUnlabeled, LabeledSampler, at_least
 from skmer.utils import as_object_column
 
 OVER = RandomOverSampler(random_state=0)
@@ -230,6 +233,23 @@ def test_in_pipelines_and_searches():
     assert list(fitted["net"].feature_names_in_) == list(X.columns)
     again = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(again.predict(X), fitted.predict(X))
+
+
+def test_before_the_encoders(small_clips):
+    y = np.array(["happy", "happy", None, "sad", None, "happy"], dtype=object)
+    model = make_pipeline(
+        LabeledSampler(RandomOverSampler(random_state=0)),
+        DropUnlabeled(),
+        ClipTable(sidecar_text=True),
+        ColumnTransformer([("text", TextEncoder(n_features=32), "text")]),
+        LogisticRegression(),
+    )
+    model.fit(small_clips.paths, y)
+    assert model.classes_.tolist() == ["happy", "sad"]
+    clips, labels = model[0].fit_resample(small_clips.paths, y)
+    assert pd.Series(labels).value_counts().to_dict() == {"happy": 3, "sad": 3}
+    assert clips.count(small_clips.paths[3]) == 3 and len(clips) == 8
+    assert len(model[1].sample_indices_) == 6
 
 
 def test_copies_never_reach_a_test_part_and_nothing_leaks():
