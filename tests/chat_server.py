@@ -147,7 +147,12 @@ class ChatServer:
 
     def _handle(self, handler):
         size = int(handler.headers["content-length"])
-        body = json.loads(handler.rfile.read(size))
+        content = handler.rfile.read(size)
+        if len(content) < size:
+            # The client hung up while it was sending.
+            handler.close_connection = True
+            return
+        body = json.loads(content)
         seen = json.dumps(body["messages"][-1])
         with self._lock:
             request = Request(

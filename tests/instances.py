@@ -1,5 +1,6 @@
 """The one list of estimators that the common checks run on."""
 
+from imblearn.over_sampling import SMOTE, RandomOverSampler
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from tiny_image_models import image_model
@@ -21,6 +22,7 @@ from skmer.ensemble import (
     FoldVotingClassifier,
     SeedVotingClassifier,
     StreamVotingClassifier,
+    SVMEnsembleClassifier,
     VariantVotingClassifier,
 )
 from skmer.feature_selection import ChiSquareSelector
@@ -40,6 +42,11 @@ from skmer.fusion import (
     TensorFusionClassifier,
 )
 from skmer.modules import AttentionFusion
+from skmer.over_sampling import (
+    DropUnlabeled,
+    LabeledSampler,
+    NoiseEmbeddingSampler,
+)
 from skmer.preprocessing import (
     GroupStandardScaler,
     ModalityImputer,
@@ -72,6 +79,8 @@ NUMERIC = [
     StreamVotingClassifier(
         LogisticRegression(), fused=LogisticRegression(), combine="mean"
     ),
+    SVMEnsembleClassifier(n_seeds=2),
+    SVMEnsembleClassifier(n_seeds=2, voting="soft", bootstrap=True),
     VariantVotingClassifier(LogisticRegression(), variants=[{}, {"C": 0.1}]),
     VariantVotingClassifier(
         LogisticRegression(), variants=[{}, {"C": 0.1}], voting="logit"
@@ -91,6 +100,15 @@ NUMERIC = [
         LogisticRegression(), calibrate="temperature", random_state=0
     ),
 ]
+
+# Samplers: scikit-learn's and imbalanced-learn's common checks run on each.
+SAMPLERS = [
+    DropUnlabeled(),
+    LabeledSampler(RandomOverSampler(random_state=0)),
+    NoiseEmbeddingSampler(random_state=0),
+]
+# One more, which takes no clips: imbalanced-learn's checks run on it.
+MADE_UP_ROWS = [LabeledSampler(SMOTE(k_neighbors=2, random_state=0))]
 
 # Encoders of clips: skmer's own checks run on each.
 CLIP_ENCODERS = [
@@ -124,7 +142,25 @@ _BATCHES = {
         "rows fall into other batches when one is repeated than when it weighs more"
     )
 }
+_SOLVER = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "gamma='scale' counts a row once, and the solver stops within a tolerance"
+    )
+}
+_COMPLEX = {
+    "check_complex_data": "y is looked at first, and refused in words of its own"
+}
+_CLIPS = {
+    **_COMPLEX,
+    "check_fit1d": "a 1-D X is a list of clips, which it is there to take",
+    "check_estimators_empty_data_messages": (
+        "X is not validated: columns, or none, are what the next step looks at"
+    ),
+}
 EXPECTED_FAILURES = {
+    DropUnlabeled: _CLIPS,
+    LabeledSampler: _CLIPS,
+    NoiseEmbeddingSampler: _COMPLEX,
     AttentionFusionClassifier: _BATCHES,
     ConcatFusionClassifier: _BATCHES,
     ContrastiveFusionClassifier: _BATCHES,
@@ -133,6 +169,7 @@ EXPECTED_FAILURES = {
     FusionClassifier: _BATCHES,
     FoldVotingClassifier: _BATCHES,
     SeedVotingClassifier: _BATCHES,
+    SVMEnsembleClassifier: _SOLVER,
     LateFusionClassifier: _BATCHES,
     LowRankFusionClassifier: _BATCHES,
     MisaFusionClassifier: _BATCHES,
@@ -140,4 +177,25 @@ EXPECTED_FAILURES = {
     ModalTokenFusionClassifier: _BATCHES,
     MultFusionClassifier: _BATCHES,
     TensorFusionClassifier: _BATCHES,
+}
+
+# The same for imbalanced-learn's checks.
+_ONE_HOT = {
+    "check_samplers_multiclass_ova": (
+        "labels are one a row in all of skmer; one column a class is refused"
+    )
+}
+EXPECTED_SAMPLER_FAILURES = {
+    DropUnlabeled: {
+        **_ONE_HOT,
+        "check_samplers_one_label": "rows of a single class can be kept as well",
+        "check_samplers_fit": "it has no sampling_strategy, so none is fitted",
+    },
+    LabeledSampler: _ONE_HOT,
+    NoiseEmbeddingSampler: {
+        **_ONE_HOT,
+        "check_samplers_pandas_sparse": (
+            "noise is dense: sparse frames are refused, as sparse matrices are"
+        ),
+    },
 }

@@ -5,7 +5,7 @@ import inspect
 import pkgutil
 from pathlib import Path
 
-from instances import CLIP_ENCODERS, ELSEWHERE, NUMERIC
+from instances import CLIP_ENCODERS, ELSEWHERE, NUMERIC, SAMPLERS
 from sklearn.base import BaseEstimator
 
 import skmer
@@ -29,7 +29,7 @@ def _estimators():
 
 
 def test_every_estimator_is_checked():
-    checked = {type(estimator) for estimator in NUMERIC + CLIP_ENCODERS}
+    checked = {type(estimator) for estimator in NUMERIC + CLIP_ENCODERS + SAMPLERS}
     missing = _estimators() - checked - set(ELSEWHERE)
     assert not missing, f"add {missing} to tests/instances.py"
 

@@ -33,6 +33,7 @@ PACKAGES = [
     "metrics",
     "model_selection",
     "modules",
+    "over_sampling",
     "preprocessing",
     "recipes",
     "utils",

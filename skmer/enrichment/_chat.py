@@ -563,11 +563,31 @@ class ChatAnnotator(ClipEncoder):
             max_retries=self.max_retries,
             timeout=float(self.timeout),
         )
+        numbers, records, late = [], [], []
         asked = endpoint.ask(
-            len(cells), lambda i: self._messages(cells[i]), self._schema(), stop
+            len(cells), lambda i: self._messages(cells[i]), self._schema(), stop, late
         )
-        for numbers, replies in asked:
-            yield numbers, [as_record(reply) for reply in replies]
+        try:
+            for numbers, replies in asked:
+                records = [as_record(reply) for reply in replies]
+                yield numbers, records
+        except BaseException:
+            # Ctrl-C, as a rule while what was yielded last was being stored.
+            asked.close()
+            self._keep([cells[i] for i in numbers], records)
+            self._keep([cells[i] for i, _ in late], [as_record(r) for _, r in late])
+            raise
+
+    def _keep(self, cells, records):
+        """Store answers that nobody else will."""
+        keys = make_keys([text_id(cell) for cell in cells], self._namespace())
+        self._store().put_many(
+            [
+                (key, record)
+                for key, record in zip(keys, records, strict=True)
+                if isinstance(record, Record)
+            ]
+        )
 
     def _extract(self, X, *, raising):
         self._validate_params()

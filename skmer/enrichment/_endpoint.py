@@ -104,10 +104,11 @@ class Endpoint:
         self.timeout = timeout
         self.openai = import_optional("openai", owner)
 
-    def ask(self, n_jobs, messages, schema, stop):
+    def ask(self, n_jobs, messages, schema, stop, late):
         """Ask the model many things.
 
-        Closing the generator, or Ctrl-C, breaks off what is under way.
+        Closing the generator, or an exception such as Ctrl-C, breaks off what is
+        under way.
 
         Parameters
         ----------
@@ -120,6 +121,9 @@ class Endpoint:
             JSON schema of the answers, an object.
         stop : callable
             Tells whether to begin no request more.
+        late : list
+            When the generator is closed it gets the (number, reply) of what has
+            arrived and was not yielded.
 
         Yields
         ------
@@ -139,13 +143,9 @@ class Endpoint:
         run.thread.start()
         try:
             yield from run.results()
-        except KeyboardInterrupt:
-            # What was paid for and has arrived is kept.
-            run.cancel()
-            yield from run.results()
-            raise
         finally:
             run.cancel()
+            late += run.rest()
 
     def where(self):
         """Return the server and the model, for messages."""
@@ -258,8 +258,10 @@ class _Run:
         self.done = queue.SimpleQueue()
         self.ended = False
         self.started = threading.Event()
-        self.loop = self.task = None
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.loop = self.task = self.room = None
+        self.thread = threading.Thread(
+            target=self._run, name="skmer-endpoint", daemon=True
+        )
 
     # In the caller's thread
 
@@ -271,8 +273,7 @@ class _Run:
                 items = [self.done.get(timeout=_TICK)]
             except queue.Empty:
                 continue
-            while not self.done.empty():
-                items.append(self.done.get())
+            items += self._arrived()
             number, error = items[-1]
             if number is None:
                 self.ended = True
@@ -280,19 +281,34 @@ class _Run:
             if items:
                 numbers, replies = zip(*items, strict=True)
                 yield list(numbers), list(replies)
+                # Whoever took them has stored them now.
+                self._call(self._make_room, len(numbers))
             if number is None and error is not None:
                 raise error
+
+    def _arrived(self):
+        items = []
+        while not self.done.empty():
+            items.append(self.done.get())
+        return items
+
+    def rest(self):
+        """Return what arrived and was not yielded, once all has ended."""
+        return [item for item in self._arrived() if item[0] is not None]
 
     def cancel(self):
         """Break off what is under way and wait until it has ended."""
         self.started.wait()
         if self.task is not None:
-            try:
-                self.loop.call_soon_threadsafe(self.task.cancel)
-            except RuntimeError:
-                # The loop is closed: all has ended.
-                pass
+            self._call(self.task.cancel)
         self.thread.join()
+
+    def _call(self, function, *args):
+        try:
+            self.loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            # The loop is closed: all has ended.
+            pass
 
     # In the thread of the requests
 
@@ -312,8 +328,11 @@ class _Run:
 
     async def _main(self):
         self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
-        self.started.set()
         endpoint = self.endpoint
+        # Requests under way and answers that nobody has taken yet: no more than so
+        # many are lost where the process is killed.
+        self.room = asyncio.Semaphore(2 * endpoint.concurrency)
+        self.started.set()
         numbers = iter(range(self.n_jobs))
         async with (
             endpoint.openai.AsyncOpenAI(
@@ -327,8 +346,13 @@ class _Run:
             for _ in range(min(endpoint.concurrency, self.n_jobs)):
                 group.create_task(self._work(numbers))
 
+    def _make_room(self, n):
+        for _ in range(n):
+            self.room.release()
+
     async def _work(self, numbers):
         for number in numbers:
+            await self.room.acquire()
             if self.stop():
                 return
             try:
@@ -346,8 +370,7 @@ class _Run:
 
     async def _answer(self, messages):
         """Ask until there is an answer, or no hope of one; None if not to begin."""
-        n_failed, n_answered, trouble = 0, 0, None
-        plain = False
+        n_failed, n_answered, trouble, plain = 0, 0, None, False
         while True:
             await self._pause(self.not_before - self.loop.time())
             if self.stop():
@@ -371,8 +394,8 @@ class _Run:
                 continue
             # Those who queue at a limit are served in turn: nobody fails who only
             # waits for others.
-            if not (trouble.limited and self.n_answered > n_answered):
-                n_failed += 1
+            others_were = trouble.limited and self.n_answered > n_answered
+            n_failed = 0 if others_were else n_failed + 1
             n_answered = self.n_answered
             if not trouble.again:
                 raise trouble

@@ -114,5 +114,6 @@ def backoff(n_failed, rng):
     seconds : float
         Between half of the pause and all of it.
     """
-    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (n_failed - 1))
+    # Beyond 2 ** 30 all is one; further on the power overflows.
+    pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(n_failed - 1, 30))
     return pause * rng.uniform(0.5, 1.0)

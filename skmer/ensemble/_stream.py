@@ -226,7 +226,8 @@ class StreamVotingClassifier(
             if self._can_learn(name, codes[own], codes[rows]):
                 tasks[name] = (
                     members[name],
-                    take_block(X, columns, own),
+                    # No copy of all rows
+                    take_block(X, columns, own if len(own) < len(codes) else None),
                     self.classes_[codes[own]],
                     None if sample_weight is None else sample_weight[own],
                 )

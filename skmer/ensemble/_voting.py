@@ -29,6 +29,15 @@ def _member_has(name, of_last_step=False):
     return check
 
 
+def _stream_names(estimator):
+    """Return the streams of a network, or of all networks in an ensemble."""
+    estimator = last_step(estimator)
+    if hasattr(estimator, "streams_"):
+        return list(estimator.streams_)
+    names = [name for m in estimator.estimators_ for name in _stream_names(m)]
+    return list(dict.fromkeys(names))
+
+
 def _has_proba(self):
     if self.voting == "hard":
         raise AttributeError(
@@ -233,12 +242,12 @@ class BaseVoting(
     def _mean_per_stream(self, method, X, normalize):
         check_is_fitted(self)
         asked = self._asked(X)
-        names = list(dict.fromkeys(name for m, _ in asked for name in m.streams_))
+        names = _stream_names(self)
         total = 0.0
         for member, data in asked:
             part = np.asarray(getattr(member, method)(data, normalize=normalize))
             whole = np.zeros((len(part), len(names)))
-            whole[:, [names.index(name) for name in member.streams_]] = part
+            whole[:, [names.index(name) for name in _stream_names(member)]] = part
             total = total + whole
         mean = total / len(asked)
         if not isinstance(X, pd.DataFrame):

@@ -63,6 +63,9 @@ def _minmax(X, y):
 
 
 def _f_classif(X, y):
-    # A column that tells the classes apart without error has an infinite score.
-    with np.errstate(divide="ignore"):
-        return f_classif(X.astype(np.float64), y)
+    # A column that tells the classes apart without error has an infinite score; with
+    # one clip a class there is none.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores, p_values = f_classif(X.astype(np.float64), y)
+    none = np.isnan(scores)
+    return np.where(none, 0.0, scores), np.where(none, 1.0, p_values)

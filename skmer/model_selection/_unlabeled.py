@@ -199,9 +199,10 @@ class UnlabeledInTrain(BaseCrossValidator):
     def _check_apart(self, clips, ids, train, test):
         shared = np.intersect1d(clips[train], clips[test])
         if len(shared):
-            clip = ids[int(np.argmax(clips == shared[0]))]
+            row = int(np.argmax(clips == shared[0]))
+            which = f"row {row}" if ids is None else repr(ids[row])
             raise ValueError(
-                f"{self.cv} puts copies of {len(shared)} clips, such as {clip!r}, on "
+                f"{self.cv} puts copies of {len(shared)} clips, such as {which}, on "
                 "both sides. Make copies inside of the training part, by a sampler "
                 "in an imblearn Pipeline; or pass cv as a number, which keeps copies "
                 "together; or, if these are different clips, give X an index that "

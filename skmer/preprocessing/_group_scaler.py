@@ -187,7 +187,7 @@ class GroupStandardScaler(ShrunkScaler):
                 scale = self.group_scales_[known[group]]
             else:
                 mean, scale = self._statistics(moments(X[rows]), self.within_var_)
-            scaled[rows] = self._scaled(X[rows], mean, scale)
+            scaled[rows] = self._scale(X[rows], mean, scale)
         return scaled
 
     def _within(self, groups):

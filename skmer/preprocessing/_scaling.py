@@ -84,8 +84,10 @@ class ShrunkScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         within : ndarray of shape (n_features,), dtype float64
             Variance that such rows have on the average; at most that of all.
         """
-        # A mean is worth the less the more of all variance is within groups
-        inner = np.divide(within, self.var_, out=np.ones_like(within), where=within > 0)
+        # The more of all variance is within groups, the less a group's mean is worth
+        inner = np.divide(
+            within, self.var_, out=np.ones_like(within), where=self.var_ > 0
+        )
         share = _share(own.count, self.shrinkage * inner)
         mean = share * own.mean + (1 - share) * self.mean_
         unsure = (1 - share) * (self.var_ - within)
@@ -97,13 +99,13 @@ class ShrunkScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         few |= variance <= 0
         return mean, np.where(few, self.scale_, np.sqrt(np.maximum(variance, 0)))
 
-    def _scaled(self, X, mean, scale):
-        scaled = X.copy()
+    def _scale(self, X, mean, scale):
+        """Scale X in place and return it."""
         if self.with_mean:
-            scaled -= mean
+            X -= mean
         if self.with_std:
-            scaled /= scale
-        return scaled
+            X /= scale
+        return X
 
     def _validated(self, X, *, reset):
         return validate_data(

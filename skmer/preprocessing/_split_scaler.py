@@ -120,4 +120,5 @@ class SplitStandardScaler(ShrunkScaler):
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
-        return self._scaled(X, *self._statistics(moments(X), self.var_))
+        mean, scale = self._statistics(moments(X), self.var_)
+        return self._scale(X.copy(), mean, scale)

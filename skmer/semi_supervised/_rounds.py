@@ -2,10 +2,8 @@
 
 import warnings
 from numbers import Integral
-from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length, indexable
@@ -20,6 +18,7 @@ from skmer.semi_supervised._confidence import (
     predictions,
     sure_rows,
 )
+from skmer.semi_supervised._rows import ROLES, Judgements, Rows, Seeds
 from skmer.semi_supervised._steps import (
     continue_fit,
     continues,
@@ -32,36 +31,6 @@ from skmer.utils import split_labels
 from skmer.utils._clip_ids import clip_ids, unit_codes
 from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import _safe_indexing
-
-ROLES = ("estimator", "partner")
-
-
-class Rows(NamedTuple):
-    """What a fit was given."""
-
-    X: object  # indexable
-    ids: pd.Index | None  # clip ids
-    codes: np.ndarray  # classes, -1 where unlabelled
-    classes: np.ndarray
-    used: np.ndarray  # weight above zero
-    weight: np.ndarray | None
-
-    def labelled(self, codes):
-        """Numbers of the rows that have a class by now."""
-        return np.flatnonzero(self.used & (codes >= 0))
-
-    def unlabelled(self, codes):
-        """Numbers of those that have none."""
-        return np.flatnonzero(self.used & (codes < 0))
-
-
-class Seeds(NamedTuple):
-    """Seeds of all that is random; None leaves models and samplers theirs."""
-
-    estimator: int | None
-    partner: int | None
-    sampler: int | None
-    folds: int
 
 
 class SelfTrainingRounds:
@@ -104,7 +73,6 @@ class SelfTrainingRounds:
         if len(present) < len(classes):
             where = np.full(len(classes) + 1, -1)
             where[present] = np.arange(len(present))
-            used &= (codes < 0) | (where[codes] >= 0)
             codes, classes = where[codes], classes[present]
         return Rows(X, clip_ids(X), codes, classes, used, weight)
 
@@ -137,7 +105,7 @@ class SelfTrainingRounds:
                 f"threshold or n_per_class name {unknown}, which no row of y has: the "
                 f"classes are {rows.classes.tolist()}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return thresholds, None if counts is None else counts.astype(np.int64)
 
@@ -165,7 +133,7 @@ class SelfTrainingRounds:
         self.labeled_iter_ = np.where(codes >= 0, 0, -1)
         self.temperatures_ = {role: 1.0 for role in self._roles()}
         self.partner_, self.n_iter_ = None, 0
-        judged = _Judgements(rows, self.partner is not None)
+        judged = Judgements(rows, self.partner is not None)
         models = {"estimator": _clone(self.estimator, seeds.estimator)}
         while True:
             left = rows.unlabelled(codes)
@@ -321,30 +289,6 @@ class SelfTrainingRounds:
             f"{label} {n}" for label, n in zip(classes.tolist(), counts, strict=True)
         )
         print(f"Round {self.n_iter_}: {n_new} of {n_left} rows pseudo-labelled: {each}")
-
-
-class _Judgements:
-    """What was last said of each row."""
-
-    def __init__(self, rows, partnered):
-        n = len(rows.codes)
-        roles = ROLES if partnered else ROLES[:1]
-        self.rows = rows
-        self.codes = {role: np.full(n, -1) for role in roles}
-        self.confidence = {role: np.full(n, np.nan) for role in roles}
-        self.agreed = np.zeros(n, dtype=bool)
-        self.round = np.full(n, -1)
-
-    def table(self):
-        at = np.flatnonzero(self.codes["estimator"] >= 0)
-        columns = {"row": at}
-        for role, codes in self.codes.items():
-            prefix = "" if role == "estimator" else f"{role}_"
-            columns[f"{prefix}label"] = self.rows.classes[codes[at]]
-            columns[f"{prefix}confidence"] = self.confidence[role][at]
-        columns |= {"agreed": self.agreed[at], "round": self.round[at]}
-        ids = self.rows.ids
-        return pd.DataFrame(columns, index=at if ids is None else ids[at])
 
 
 def _clone(estimator, seed):

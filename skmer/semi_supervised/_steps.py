@@ -210,8 +210,8 @@ def marked(codes, classes):
     known = codes >= 0
     if known.all():
         return classes[codes]
-    kind = classes.dtype.kind
-    if kind in "if" and classes.tolist() != [-1, 1]:
+    # Beside 1 alone, and beside -1 and 1, -1 would be read as a label.
+    if classes.dtype.kind in "if" and not set(classes.tolist()) <= {-1, 1}:
         return np.where(known, classes[codes], -1).astype(classes.dtype)
     labels = np.full(len(codes), None, dtype=object)
     labels[known] = classes[codes[known]].tolist()

@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from leaks import changed_rows, differences
 from scipy import sparse
 from scipy.special import softmax
@@ -390,7 +391,8 @@ def test_held_out_rows_change_nothing_fitted(clips):
 def test_members_do_not_depend_on_jobs(clips):
     X, y = clips
     alone = StreamVotingClassifier(LR, fused=LR).fit(X, y)
-    jobs = StreamVotingClassifier(LR, fused=LR, n_jobs=2).fit(X, y)
+    with parallel_config(backend="threading"):
+        jobs = StreamVotingClassifier(LR, fused=LR, n_jobs=2).fit(X, y)
     assert not differences(alone, jobs)
     assert np.array_equal(alone.predict_proba(X), jobs.predict_proba(X))
 

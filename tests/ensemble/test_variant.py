@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import parallel_config
 from leaks import changed_rows, differences
 from sklearn.base import clone
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -13,7 +14,11 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from skmer.ensemble import StreamVotingClassifier, VariantVotingClassifier
+from skmer.ensemble import (
+    SeedVotingClassifier,
+    StreamVotingClassifier,
+    VariantVotingClassifier,
+)
 from skmer.fusion import AttentionFusionClassifier
 from skmer.preprocessing import ModalityImputer
 
@@ -185,6 +190,15 @@ def test_weights_count_zero_where_a_member_lacks_the_stream(clips):
                 total = total + part.reindex(columns=found.columns, fill_value=0.0)
             np.testing.assert_allclose(found, total / 10, atol=1e-5)
     assert not hasattr(VariantVotingClassifier(LR), "modality_weights")
+    seeds = SeedVotingClassifier(NET, n_seeds=2)
+    variants = [{"drop": "audio"}, {}]
+    nested = VariantVotingClassifier(seeds, variants=variants, random_state=0).fit(X, y)
+    parts = [m.saliency(X[seen(m.estimators_[0])]) for m in nested.estimators_]
+    assert "audio" not in parts[0]
+    found = nested.saliency(X)
+    assert list(found) == ["text", "video__face", "video__frame", "audio"]
+    expected = parts[0].add(parts[1], fill_value=0.0)[list(found)] / 2
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_streams_that_the_classifier_was_told(clips):
@@ -263,7 +277,8 @@ def test_members_do_not_depend_on_jobs(clips):
     X, y = clips
     pipe = make_pipeline(StandardScaler(), LR)
     alone = VariantVotingClassifier(pipe, random_state=0, voting="soft").fit(X, y)
-    jobs = clone(alone).set_params(n_jobs=2).fit(X, y)
+    with parallel_config(backend="threading"):
+        jobs = clone(alone).set_params(n_jobs=2).fit(X, y)
     assert not differences(alone.estimators_, jobs.estimators_)
     assert np.array_equal(alone.predict_proba(X), jobs.predict_proba(X))
 

@@ -6,15 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import Pipeline as ImbalancedPipeline
+from joblib import parallel_config
+from leaks import changed_rows, differences
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
 from skmer.ensemble import FoldVotingClassifier, SeedVotingClassifier
+from skmer.ensemble._members import last_step
 from skmer.fusion import AttentionFusionClassifier
 
 NET = AttentionFusionClassifier(hidden_size=8, stream_heads=8, max_epochs=3)
@@ -346,3 +352,93 @@ def test_a_vote_is_better_than_its_members_on_average(clips):
         vote.fit(X[learn], y[learn])
         members = [m.score(X[rest], y[rest]) for m in vote.estimators_]
         assert vote.score(X[rest], y[rest]) > np.mean(members)
+
+
+def test_weights_and_saliency_through_pipelines(clips):
+    X, y = clips
+    scale = StandardScaler()
+    resampled = ImbalancedPipeline(
+        [("scale", scale), ("sample", RandomOverSampler(random_state=0)), ("net", NET)]
+    ).set_output(transform="pandas")
+    nested = make_pipeline(scale, make_pipeline(None, NET))
+    nested.set_output(transform="pandas")
+    plain = make_pipeline(scale, NET).set_output(transform="pandas")
+    for pipe in (plain, nested, resampled):
+        vote = SeedVotingClassifier(pipe, n_seeds=2, random_state=0)
+        vote.fit(X.fillna(0.0), y)
+        for method in ("modality_weights", "saliency"):
+            found = getattr(vote, method)(X, normalize=True)
+            assert found.index.equals(X.index)
+            assert found.columns.tolist() == ["audio", "text"]
+            parts = []
+            for member in vote.estimators_:
+                net = last_step(member)
+                scaled = member.steps[0][1].transform(X)
+                parts.append(getattr(net, method)(scaled, normalize=True))
+            np.testing.assert_allclose(found, sum(parts) / 2, atol=1e-6)
+        expected = np.mean([m.predict_proba(X) for m in vote.estimators_], axis=0)
+        np.testing.assert_allclose(vote.predict_proba(X), expected, atol=1e-6)
+
+
+def test_preparing_steps_that_members_share_run_once(clips):
+    X, y = clips
+    calls = []
+
+    def count(values):
+        calls.append(len(values))
+        return values
+
+    pipe = make_pipeline(FunctionTransformer(count), NET)
+    vote = SeedVotingClassifier(pipe, n_seeds=3, random_state=0).fit(X, y)
+    assert calls == [60]
+    for method in ("predict", "predict_proba", "transform", "saliency"):
+        calls.clear()
+        getattr(vote, method)(X)
+        assert calls == [60]
+
+
+def test_what_members_cannot_do_is_missing():
+    vote = SeedVotingClassifier(LogisticRegression())
+    for method in ("transform", "fit_transform", "modality_weights", "saliency"):
+        assert not hasattr(vote, method)
+    for estimator in (NET, make_pipeline(StandardScaler(), NET)):
+        vote = SeedVotingClassifier(estimator)
+        for method in ("transform", "fit_transform", "modality_weights", "saliency"):
+            assert hasattr(vote, method)
+
+
+FOREST = RandomForestClassifier(5)
+
+
+@pytest.mark.parametrize(
+    ("vote", "backend"),
+    [
+        (SeedVotingClassifier(make_pipeline(StandardScaler(), FOREST)), "loky"),
+        (FoldVotingClassifier(FOREST, cv=2), "threading"),
+    ],
+    ids=["seeds", "folds"],
+)
+def test_members_do_not_depend_on_jobs(clips, vote, backend):
+    X, y = clips
+    vote = clone(vote).set_params(random_state=0)
+    alone = clone(vote).fit(X, y).predict_proba(X)
+    with parallel_config(backend=backend):
+        jobs = clone(vote).set_params(n_jobs=2).fit(X, y)
+    assert np.array_equal(jobs.predict_proba(X), alone)
+
+
+@pytest.mark.parametrize("kind", [SeedVotingClassifier, FoldVotingClassifier])
+def test_held_out_rows_change_nothing_fitted(clips, kind):
+    X, y = clips
+    learn, held = np.arange(40), np.arange(40, 60)
+    X2, y2 = changed_rows(X.fillna(0.0), y, held)
+    for last in (LogisticRegression(), NET):
+        pipe = make_pipeline(StandardScaler(), last).set_output(transform="pandas")
+        vote = kind(pipe, random_state=0)
+
+        def fit(X, y, rows, vote=vote):
+            return clone(vote).fit(X.fillna(0.0).iloc[rows], y[rows])
+
+        assert not differences(fit(X, y, learn), fit(X2, y2, learn))
+        found = " ".join(differences(fit(X, y, range(60)), fit(X2, y2, range(60))))
+        assert "mean_" in found

@@ -122,6 +122,14 @@ def test_f_classif_of_a_column_that_never_errs():
     X = np.column_stack([np.random.default_rng(0).normal(size=20), y])
     selector = ChiSquareSelector(1, score_func="f_classif").fit(X, y)
     assert selector.get_support(indices=True).tolist() == [1]
+    assert selector.scores_[1] == np.inf and selector.pvalues_[1] == 0
+
+
+def test_one_clip_a_class():
+    X, y = np.random.default_rng(0).normal(size=(3, 4)), ["a", "b", "c"]
+    for score_func in ("binned", "minmax", "f_classif"):
+        selector = ChiSquareSelector(2, score_func=score_func).fit(X, y)
+        assert np.isfinite(selector.pvalues_).all() and selector.support_.sum() == 2
 
 
 def test_rank_goes_by_p_value_where_bins_differ():

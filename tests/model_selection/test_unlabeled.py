@@ -14,6 +14,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     LeaveOneGroupOut,
     LeaveOneOut,
+    PredefinedSplit,
     RepeatedStratifiedKFold,
     StratifiedKFold,
     cross_val_score,
@@ -140,6 +141,13 @@ def test_copies_of_a_clip_are_never_on_both_sides():
         list(
             UnlabeledInTrain(LeaveOneOut()).split(double.iloc[:4], ["a", "a", "b", "b"])
         )
+
+
+def test_a_splitter_that_tests_on_training_rows_is_refused():
+    overlapping = PredefinedSplit([0, 1, 0, 1])
+    overlapping.split = lambda X, y, groups: [(np.arange(4), np.arange(2))]
+    with pytest.raises(ValueError, match="such as row 0, on both sides"):
+        list(UnlabeledInTrain(overlapping).split(np.zeros((4, 1)), [0, 0, 1, 1]))
 
 
 def test_paths_are_clip_ids():

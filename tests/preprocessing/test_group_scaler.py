@@ -164,6 +164,12 @@ def test_a_column_without_spread_in_a_group(X, speakers):
     assert (constant.scale_[1], constant.group_scales_[0, 1]) == (1.0, 1.0)
 
 
+def test_a_column_that_only_tells_groups_apart(X, speakers):
+    X["audio__0"] = speakers.map({"ann": 1.0, "bob": 2.0, "cem": 5.0})
+    scaled = GroupStandardScaler(speakers).fit_transform(X)
+    np.testing.assert_allclose(scaled[:, 0], 0, atol=1e-12)
+
+
 def test_columns_without_values(X, speakers):
     X.iloc[:40, 2] = np.nan
     X["empty"] = np.nan

@@ -414,8 +414,9 @@ def test_dicts_that_do_not_fit_the_classes(clips):
         _agreeing(dict.fromkeys(CLASSES, "high")).fit(X, y)
     with pytest.raises(ValueError, match="share of the unlabelled"):
         _agreeing(None, n_per_class=1.5).fit(X, y)
-    with pytest.warns(UserWarning, match=r"name \['bored'\], which no row"):
+    with pytest.warns(UserWarning, match=r"name \['bored'\], which no row") as caught:
         _agreeing({**dict.fromkeys(CLASSES, 0.6), "bored": 0.5}).fit(X, y)
+    assert caught[0].filename == __file__
 
 
 class Forgetful(LogisticRegression):

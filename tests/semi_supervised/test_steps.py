@@ -214,6 +214,7 @@ def test_marks_by_kind_of_label():
     codes = np.array([1, -1, 0])
     assert marked(codes, np.array([3, 7])).tolist() == [7, -1, 3]
     assert marked(codes, np.array([-1, 1])).tolist() == [1, None, -1]
+    assert marked(np.array([0, -1]), np.array([1])).tolist() == [1, None]
     assert marked(codes, np.array([3, 7], dtype=np.uint8)).tolist() == [7, None, 3]
     assert marked(codes, np.array(["a", "b"])).tolist() == ["b", None, "a"]
     assert marked(np.array([1, 0]), np.array(["a", "b"])).dtype.kind == "U"

@@ -1,0 +1,71 @@
+"""How many rows over-samplers make."""
+
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from sklearn.base import clone
+
+from skmer.over_sampling import at_least
+
+Y = np.array(["neutral"] * 40 + ["sad"] * 20 + ["surprise"] * 6)
+
+
+@pytest.mark.parametrize("sampler", [RandomOverSampler, SMOTE])
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (30, (40, 30, 30)),
+        (6, (40, 20, 6)),
+        (50, (50, 50, 50)),
+        (0.5, (40, 20, 20)),
+        (1.0, (40, 40, 40)),
+        ({"sad": 25, "surprise": 0.3, "neutral": 10}, (40, 25, 12)),
+        ({"surprise": 7, "worried": 30}, (40, 20, 7)),
+    ],
+)
+def test_what_samplers_make_of_it(sampler, wanted, expected):
+    X = np.random.default_rng(0).normal(size=(66, 3))
+    strategy = at_least(wanted)
+    made = sampler(sampling_strategy=strategy, random_state=0)
+    counts = Counter(made.fit_resample(X, Y)[1].tolist())
+    assert (counts["neutral"], counts["sad"], counts["surprise"]) == expected
+
+
+def test_a_share_means_the_same_in_a_fold():
+    strategy = at_least(0.7)
+    assert strategy(Y) == {"sad": 28, "surprise": 28}
+    assert strategy(Y[::2]) == {"sad": 14, "surprise": 14}
+    # 0.1 * 30 is 3.0000000000000004
+    assert at_least(0.1)([0] * 30 + [1]) == {1: 3}
+
+
+def test_unlabelled_rows_do_not_count():
+    assert at_least(1.0)([-1] * 9 + [0, 0, 1]) == {1: 2}
+    assert at_least(2)(["a", None, None, None]) == {"a": 2}
+
+
+def test_pickles_compares_and_clones():
+    for strategy in (at_least(0.5), at_least(3), at_least({"sad": 4})):
+        again = pickle.loads(pickle.dumps(strategy))
+        assert again == strategy and again(Y) == strategy(Y)
+        assert hash(again) == hash(strategy)
+        assert clone(RandomOverSampler(sampling_strategy=strategy)).sampling_strategy(
+            Y
+        ) == strategy(Y)
+    assert at_least(1) != at_least(2)
+    assert repr(at_least({"sad": 0.5})) == "at_least({'sad': 0.5})"
+    assert repr(at_least(3)) == "at_least(3)"
+
+
+@pytest.mark.parametrize("wanted", [0, -1, 0.0, 1.5, True, "sad", None, {"sad": 0}, {}])
+def test_wrong_numbers(wanted):
+    with pytest.raises(ValueError, match="at_least"):
+        at_least(wanted)
+
+
+def test_no_class_of_these():
+    with pytest.raises(ValueError, match="names the classes 0, but y has 'neutral'"):
+        at_least({0: 5})(Y)
