@@ -9,8 +9,6 @@ from pathlib import Path
 import cv2
 import pytest
 
-# The tests of an example look at one run of it.
-pytestmark = pytest.mark.xdist_group("examples")
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
     "quickstart.py": ["--n-clips", "36", "--n-jobs", "1"],

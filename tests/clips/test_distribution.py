@@ -31,8 +31,6 @@ from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import write_clip
 
 TESTS = Path(__file__).resolve().parents[1]
-# A cluster serves all tests of a process, so that one process is to run them all.
-pytestmark = pytest.mark.xdist_group("clusters")
 
 
 @contextmanager
