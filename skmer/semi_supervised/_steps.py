@@ -44,16 +44,20 @@ def own_params(estimator, params):
     ValueError
         If neither has the name.
     """
-    own, prefix = estimator.get_params(deep=True), _prefix(estimator)
+    own, prefix = estimator.get_params(deep=False), _prefix(estimator)
+    own |= dict(getattr(estimator, "steps", []))
     named = {}
     for name, value in (params or {}).items():
-        full = name if name in own else prefix + name
-        if full not in own:
+        full = name if name.partition("__")[0] in own else prefix + name
+        try:
+            # Networks of skorch know more names than get_params has
+            clone(estimator).set_params(**{full: value})
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"second_params has {name!r}, which is no parameter of "
                 f"{type(last_step(estimator)).__name__}. Give names of "
                 "estimator.get_params()."
-            )
+            ) from error
         named[full] = value
     return named
 
