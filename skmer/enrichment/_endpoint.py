@@ -365,8 +365,9 @@ class _Run:
                 if trouble.fatal or (trouble.unreached and not self.n_answered):
                     raise EndpointError(reason) from None
                 reply = EndpointError(reason)
-            if reply is not None:
-                self.done.put((number, reply))
+            if reply is None:
+                return
+            self.done.put((number, reply))
 
     async def _answer(self, messages):
         """Ask until there is an answer, or no hope of one; None if not to begin."""
