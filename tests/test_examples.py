@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = {
+    "inside_the_fold.py": [],
     "quickstart.py": ["--n-clips", "36", "--n-jobs", "1"],
 }
 
@@ -19,25 +20,35 @@ def test_every_example_is_run():
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
 
 
-@pytest.fixture(scope="module")
-def quickstart(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("quickstart")
-    arguments = [*EXAMPLES["quickstart.py"], "--output", str(folder / "out")]
+def _run(name, folder, *arguments):
+    """Return what an example prints; a warning is an error."""
     done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            ROOT / "examples" / "quickstart.py",
-            *arguments,
-        ],
+        [sys.executable, "-W", "error", ROOT / "examples" / name, *EXAMPLES[name]]
+        + list(arguments),
         capture_output=True,
         text=True,
         cwd=folder,
         env={**os.environ, "MPLCONFIGDIR": str(folder)},
     )
     assert done.returncode == 0, done.stderr
-    return folder / "out", done.stdout
+    return done.stdout
+
+
+def test_learning_before_splitting_finds_what_is_not_there(tmp_path):
+    text = _run("inside_the_fold.py", tmp_path)
+    chance = float(re.search(r"frequency scores (\d\.\d+)", text)[1])
+    table = re.findall(r"^([a-z -]+?) +(\d\.\d+) +(\d\.\d+)$", text, re.MULTILINE)
+    assert len(table) == 4
+    for name, before, inside in table:
+        assert abs(float(inside) - chance) < 0.06, name
+        assert float(before) > chance + 0.07, name
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quickstart")
+    text = _run("quickstart.py", folder, "--output", str(folder / "out"))
+    return folder / "out", text
 
 
 def test_quickstart_prints_scores_between_chance_and_one(quickstart):

@@ -92,7 +92,8 @@ class ChatAnnotator(ClipEncoder):
         Seed of the server's sampling, where it takes one.
     max_tokens : int or None, default=1024
         Longest answer, thoughts of reasoning models included; None leaves it to the
-        server.
+        server. Models that know it as ``max_completion_tokens`` take that by
+        ``extra_body``.
     extra_body : dict or None, default=None
         Further fields of a request, plain values, as
         ``{"max_completion_tokens": 500}`` or
@@ -101,7 +102,7 @@ class ChatAnnotator(ClipEncoder):
         Give the instruction in a message of its own. False puts it before the data,
         for models without a system role.
     concurrency : int, default=8
-        Requests under way at once.
+        Requests under way at once, of one process.
     max_retries : int, default=6
         How often a request is repeated that failed for a passing reason: no
         connection, no answer in time, HTTP 408, 409, 425, 429, or 5xx.

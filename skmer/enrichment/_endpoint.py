@@ -189,6 +189,12 @@ def _read_key(base_url, variable):
             f"{base_url or OPENAI} and is not set. Set it, name another by "
             "api_key_env, or give base_url of a server that takes no key."
         )
+    if not (key.isascii() and key.isprintable()):
+        # Said here, since the error that would come later shows it.
+        raise EndpointError(
+            f"The environment variable {variable} holds characters that no key has. "
+            "Set it to the key alone."
+        )
     return key
 
 
@@ -357,16 +363,22 @@ class _Run:
                 return
             try:
                 messages = await asyncio.to_thread(self.messages, number)
-                reply = await self._answer(messages)
             except (ValueError, OSError) as error:
                 reply = error
-            except _Trouble as trouble:
-                reason = f"{self.endpoint.where()}: {trouble.reason}"
-                if trouble.fatal or (trouble.unreached and not self.n_answered):
-                    raise EndpointError(reason) from None
-                reply = EndpointError(reason)
-            if reply is not None:
-                self.done.put((number, reply))
+            else:
+                reply = await self._reply(messages)
+            if reply is None:
+                return
+            self.done.put((number, reply))
+
+    async def _reply(self, messages):
+        try:
+            return await self._answer(messages)
+        except _Trouble as trouble:
+            error = EndpointError(f"{self.endpoint.where()}: {trouble.reason}")
+            if trouble.fatal or (trouble.unreached and not self.n_answered):
+                raise error from None
+            return error
 
     async def _answer(self, messages):
         """Ask until there is an answer, or no hope of one; None if not to begin."""

@@ -437,8 +437,7 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
         return score_members(self.members_, X, self.n_jobs)
 
     def _checked_kernels(self):
-        kernels = [self.kernels] if isinstance(self.kernels, str) else self.kernels
-        kernels = list(kernels)
+        kernels = list(self.kernels)
         wrong = [k for k in kernels if k not in _KERNELS]
         if wrong or not kernels or len(set(kernels)) < len(kernels):
             raise ValueError(

@@ -21,9 +21,8 @@ from skmer.utils import split_labels
 
 def _member_has(name, of_last_step=False):
     def check(self):
-        members = getattr(self, "estimators_", None)
-        asked = members[0] if members else self.estimator
-        getattr(last_step(asked) if of_last_step else asked, name)
+        for asked in getattr(self, "estimators_", None) or [self.estimator]:
+            getattr(last_step(asked) if of_last_step else asked, name)
         return True
 
     return check
@@ -171,7 +170,7 @@ class BaseVoting(
         check_is_fitted(self)
         if self.voting != "hard":
             return self.classes_[self.predict_proba(X).argmax(axis=1)]
-        if not hasattr(self.estimators_[0], "predict_proba"):
+        if not all(hasattr(member, "predict_proba") for member in self.estimators_):
             labels = [member.predict(data) for member, data in self._asked(X)]
             codes = [np.searchsorted(self.classes_, part) for part in labels]
             return self.classes_[self._votes(codes).argmax(axis=1)]

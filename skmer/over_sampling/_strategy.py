@@ -108,5 +108,5 @@ def _checked(number):
 def _rows(number, largest):
     if isinstance(number, int):
         return number
-    # 0.1 * 30 is a little more than 3 and must not become 4
+    # 0.07 * 100 is a little more than 7 and must not become 8
     return math.ceil(round(number * largest, 6))

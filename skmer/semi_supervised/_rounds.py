@@ -26,6 +26,7 @@ from skmer.semi_supervised._steps import (
     gather,
     marked,
     own_params,
+    unused_sampler,
 )
 from skmer.utils import split_labels
 from skmer.utils._clip_ids import clip_ids, unit_codes
@@ -119,7 +120,7 @@ class SelfTrainingRounds:
         sampler = self.sampler
         if step > 0 and not isinstance(self.second_sampler, str):
             sampler = self.second_sampler
-        return None if sampler is None else _clone(sampler, seeds.sampler)
+        return None if sampler is None else unused_sampler(sampler, seeds.sampler)
 
     def _run(self, rows):
         """Fit, choose, go on; sets all attributes."""

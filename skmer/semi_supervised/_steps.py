@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
 
+from skmer.utils._seeds import draw_seeds, random_parts, seeded_clone
 from skmer.utils._sklearn import _safe_indexing
 
 
@@ -44,16 +45,20 @@ def own_params(estimator, params):
     ValueError
         If neither has the name.
     """
-    own, prefix = estimator.get_params(deep=True), _prefix(estimator)
+    own, prefix = estimator.get_params(deep=False), _prefix(estimator)
+    own |= dict(getattr(estimator, "steps", []))
     named = {}
     for name, value in (params or {}).items():
-        full = name if name in own else prefix + name
-        if full not in own:
+        full = name if name.partition("__")[0] in own else prefix + name
+        try:
+            # Networks of skorch know more names than get_params has
+            clone(estimator).set_params(**{full: value})
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"second_params has {name!r}, which is no parameter of "
                 f"{type(last_step(estimator)).__name__}. Give names of "
                 "estimator.get_params()."
-            )
+            ) from error
         named[full] = value
     return named
 
@@ -129,7 +134,7 @@ def continue_fit(model, X, y, weight, params):
     while hasattr(model, "steps"):
         for _, step in model.steps[:-1]:
             if hasattr(step, "fit_resample"):
-                X, y, weight = resample(clone(step), X, y, weight)
+                X, y, weight = resample(unused_sampler(step), X, y, weight)
             elif step is not None and not isinstance(step, str):
                 X = step.transform(X)
         model = model.steps[-1][1]
@@ -143,6 +148,18 @@ def continue_fit(model, X, y, weight, params):
         fit_weighted(model, X, y, weight)
     finally:
         model.set_params(warm_start=before)
+
+
+def unused_sampler(sampler, seed=None):
+    """Clone a sampler and seed it, without a seed where it has none of its own."""
+    if seed is not None:
+        return seeded_clone(sampler, seed)
+    sampler = clone(sampler)
+    own = sampler.get_params(deep=True)
+    # Without a seed it would draw from numpy's global generator
+    unset = [name for name in random_parts(sampler) if own[name] is None]
+    seeds = draw_seeds(None, len(unset))
+    return sampler.set_params(**dict(zip(unset, seeds, strict=True)))
 
 
 def resample(sampler, X, y, weight):
@@ -170,7 +187,7 @@ def resample(sampler, X, y, weight):
     """
     try:
         X_new, y_new = sampler.fit_resample(X, y)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         error.add_note(
             f"{type(sampler).__name__} was given the labelled rows of one step, "
             "pseudo-labelled ones included in the second. A class that already has "
@@ -180,12 +197,13 @@ def resample(sampler, X, y, weight):
         )
         raise
     source = getattr(sampler, "sample_indices_", None)
-    if source is None or len(source) != len(y_new):
+    # -1 is a row that was made up
+    if source is None or len(source) != len(y_new) or min(source, default=0) < 0:
         if weight is not None:
             raise ValueError(
-                f"{type(sampler).__name__} does not tell where its rows come from "
-                "(sample_indices_), so that they have no weights. Leave sample_weight "
-                "out and pass pseudo_weight=1.0."
+                f"{type(sampler).__name__} makes rows up, or does not tell where they "
+                "come from (sample_indices_), so that they have no weights. Leave "
+                "sample_weight out and pass pseudo_weight=1.0."
             )
         return X_new, y_new, None
     if isinstance(X, (pd.DataFrame, pd.Series)):

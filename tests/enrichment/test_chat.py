@@ -1,5 +1,6 @@
 """ChatAnnotator: what is asked, what becomes of the answers and of the table."""
 
+import asyncio
 import json
 import pickle
 import warnings
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from chat_server import LABELS, ChatServer, Response, completion, good_answer, label_of
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -228,7 +230,7 @@ def test_hostile_transcripts_stay_in_their_field(server, text, system_message):
     assert request.body["response_format"]["json_schema"]["schema"]["properties"][
         "label"
     ]["enum"] == list(CLASSES)
-    assert data.isascii() or data.encode()
+    assert data.encode().decode() == data
     assert not set(data) & set("<>[]\x00\n\r")
     fields = json.loads(data)
     assert list(fields) == ["text"]
@@ -493,18 +495,14 @@ def test_dry_run_sends_nothing_and_says_what_would_be(server, clips):
     assert not annotator.dry_run(clips)["asked"].any()
 
 
-def test_estimated_tokens_are_near_those_of_a_tokenizer():
-    # Counted by OpenAI's o200k_base: 21 and 12.
-    english = (
-        "I honestly do not know why you are so angry with me, I did nothing wrong."
-    )
-    chinese = "你为什么这么生气，我什么都没做错。"
-    base = {"cache": None, "structured": "none", "prompt": "-"}
-    annotator = ChatAnnotator("tiny", LABELS, **base)
-    plan = annotator.dry_run(["", english, chinese, "-"])
-    empty = plan["prompt_tokens"][3]
-    assert 0.7 * 21 < plan["prompt_tokens"][1] - empty < 1.5 * 21
-    assert 0.7 * 12 < plan["prompt_tokens"][2] - empty < 1.5 * 12
+def test_tokens_are_estimated_by_the_script():
+    annotator = ChatAnnotator("tiny", LABELS, cache=None, structured="none")
+    texts = ["a", "a" + "word " * 200, "a" + "你好" * 200, "a" + "안녕" * 100]
+    counts = annotator.dry_run(texts)["prompt_tokens"].to_numpy()
+    assert list(counts[1:] - counts[0]) == [250, 400, 200]
+    # The schema is sent too, where it is.
+    schema = clone(annotator).set_params(structured="auto").dry_run(texts[:1])
+    assert schema["prompt_tokens"][0] > counts[0] + 50
 
 
 def test_clips_without_words(server):
@@ -572,6 +570,22 @@ def test_the_bar(server, capsys):
     _annotator(server, verbose=True).transform(["so glad", "go away"])
     shown = capsys.readouterr().err
     assert "ChatAnnotator: 100%" in shown and "2/2" in shown
+
+
+def test_inside_of_a_running_event_loop_and_in_threads(server):
+    texts = [f"text {i}" for i in range(6)]
+    expected = [label_of(text) for text in texts]
+
+    async def cell():
+        return _annotator(server, cache=None).labels(texts)
+
+    # As in a notebook
+    assert list(asyncio.run(cell())) == expected
+    runs = Parallel(n_jobs=3, backend="threading")(
+        delayed(_annotator(server, cache=None, seed=i).labels)(texts) for i in range(3)
+    )
+    assert [list(labels) for labels in runs] == [expected] * 3
+    assert len(server.requests) == 4 * len(texts)
 
 
 def test_any_concurrency_gives_the_same_table():

@@ -447,6 +447,15 @@ def test_a_key_that_is_not_set(params, monkeypatch):
         assert not server.requests
 
 
+def test_what_is_no_key_is_not_shown(monkeypatch):
+    monkeypatch.setenv("MY_KEY", f"{KEY}\u2013\n")
+    with ChatServer() as server:
+        with pytest.raises(EndpointError, match="MY_KEY holds characters") as error:
+            _annotator(server, api_key_env="MY_KEY").labels(["so glad"])
+        assert KEY not in "".join(traceback.format_exception(error.value))
+        assert not server.requests
+
+
 # Breaking off
 
 

@@ -95,6 +95,18 @@ def test_votes_of_members_without_probabilities(clips):
     assert (vote.predict(X) == vote.classes_[counts.argmax(axis=0)]).all()
 
 
+def test_some_members_have_no_probabilities(clips):
+    X, y = clips
+    pipe = make_pipeline(StandardScaler(), LR)
+    variants = [{}, {"logisticregression": Perceptron()}, {"drop": "text"}]
+    vote = VariantVotingClassifier(pipe, variants=variants, random_state=0).fit(X, y)
+    said = [vote.estimators_[i].predict(X) for i in (0, 1)]
+    said.append(vote.estimators_[2].predict(X[NAMES[:5]]))
+    counts = np.array([(np.array(said) == c).sum(axis=0) for c in vote.classes_])
+    assert (vote.predict(X) == vote.classes_[counts.argmax(axis=0)]).all()
+    assert not hasattr(vote.set_params(voting="soft"), "predict_proba")
+
+
 def test_listed_variants(clips):
     X, y = clips
     pipe = make_pipeline(StandardScaler(), LR).set_output(transform="pandas")

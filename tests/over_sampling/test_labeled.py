@@ -93,6 +93,14 @@ def test_made_up_rows_have_ids_of_their_own():
     assert X_again.index.is_unique
 
 
+def test_equal_rows_of_two_clips_keep_their_ids():
+    X, y = _data()
+    X.loc["clip_4"] = X.loc["clip_8"]
+    y[[4, 8]] = "sad"
+    X_out, _ = LabeledSampler(SMOTE(k_neighbors=3, random_state=0)).fit_resample(X, y)
+    assert set(X.index) <= set(X_out.index)
+
+
 def test_integer_ids_go_on():
     X, y = _data()
     X = X.reset_index(drop=True)

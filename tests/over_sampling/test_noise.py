@@ -174,6 +174,17 @@ def test_unlabelled_rows_stay_and_do_not_matter():
     assert pd.isna(labels).sum() == len(hidden)
 
 
+def test_which_rows_are_copied_is_drawn():
+    X, y = _data()
+    copied = set()
+    for seed in range(10):
+        sampler = NoiseEmbeddingSampler(
+            sampling_strategy=at_least({"sad": 14}), random_state=seed
+        )
+        copied |= set(sampler.fit(X, y).sample_indices_[40:].tolist())
+    assert copied == set(np.flatnonzero(y == "sad"))
+
+
 def test_seeds():
     X, y = _data()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from imblearn.over_sampling import RandomOverSampler
+from imblearn.over_sampling import SMOTE, RandomOverSampler
 from leaks import changed_rows, differences
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -19,6 +19,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import LinearSVC
 
 from skmer.fusion import AttentionFusionClassifier, CrossAttentionFusionClassifier
+from skmer.over_sampling import LabeledSampler, at_least
 from skmer.semi_supervised import AgreementSelfTrainingClassifier
 
 CLASSES = ["angry", "happy", "sad"]
@@ -574,8 +575,46 @@ def test_weights_go_through_samplers(clips):
             return found
 
     model.set_params(sampler=Synthetic()).fit(X, y)
-    with pytest.raises(ValueError, match="does not tell where its rows come from"):
+    with pytest.raises(ValueError, match="makes rows up, or does not tell where"):
         model.fit(X, y, weight)
+
+
+def test_samplers_of_labelled_rows(clips):
+    X, y, truth = clips
+    y, texts = _rare(y), _texts(truth)
+    words = make_pipeline(HashingVectorizer(n_features=256), LogisticRegression())
+    sampler = RandomOverSampler(sampling_strategy=at_least(9))
+    model = AgreementSelfTrainingClassifier(
+        words, threshold=None, n_per_class=12, sampler=LabeledSampler(sampler)
+    )
+    np.random.seed(0)  # noqa: NPY002
+    before = np.random.get_state()[1].tobytes()  # noqa: NPY002
+    model.fit(texts, y)  # classes of more than 9 rows in the second step
+    assert np.random.get_state()[1].tobytes() == before  # noqa: NPY002
+    assert (model.labeled_iter_ == 1).sum() > 12
+    with pytest.raises((TypeError, ValueError)) as caught:
+        model.set_params(sampler=sampler).fit(texts, y)
+    assert "LabeledSampler" in caught.value.__notes__[0]
+
+
+def test_rows_that_are_made_up_have_no_clip(clips):
+    X, y, _ = clips
+    y, seen = _rare(y), []
+
+    class Seen(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            seen.append(X.index)
+            return super().fit(X, y, sample_weight)
+
+    sampler = LabeledSampler(SMOTE(k_neighbors=2))
+    model = AgreementSelfTrainingClassifier(
+        Seen(), sampler=sampler, n_rounds=0, random_state=0
+    ).fit(X, y)
+    known = X.index[[label is not None for label in y]]
+    assert len(seen[0]) == 30 and set(known) <= set(seen[0])
+    assert not seen[0].difference(known).isin(X.index).any()
+    with pytest.raises(ValueError, match="makes rows up"):
+        model.fit(X, y, np.ones(120))
 
 
 def test_models_that_learn_from_unlabelled_rows(clips):

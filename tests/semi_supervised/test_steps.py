@@ -160,6 +160,12 @@ def test_parameters_of_the_second_step_are_checked_first(clips):
     X, y = clips
     pipeline = make_pipeline(StandardScaler(), NET)
     assert own_params(pipeline, {"lr": 1}) == {"attentionfusionclassifier__lr": 1}
+    step = "attentionfusionclassifier"
+    wide = {f"{step}__optimizer__betas": (0.8, 0.9), "optimizer__eps": 1e-6}
+    names = [f"{step}__optimizer__betas", f"{step}__optimizer__eps"]
+    assert list(own_params(pipeline, wide)) == names
+    nested = make_pipeline(pipeline)
+    assert list(own_params(nested, {"lr": 1})) == [f"pipeline__{step}__lr"]
     model = AgreementSelfTrainingClassifier(pipeline, second_params={"rate": 1})
     with pytest.raises(ValueError, match="'rate', which is no parameter of Attention"):
         model.fit(X, y)
