@@ -41,6 +41,7 @@ from skmer.fusion import (
     MultFusionClassifier,
     TensorFusionClassifier,
 )
+from skmer.label_refinement import LabelRefiner, RefinedClassifier
 from skmer.modules import AttentionFusion
 from skmer.over_sampling import (
     DropUnlabeled,
@@ -99,11 +100,13 @@ NUMERIC = [
     AgreementSelfTrainingClassifier(
         LogisticRegression(), calibrate="temperature", random_state=0
     ),
+    RefinedClassifier(LogisticRegression(), random_state=0),
 ]
 
 # Samplers: scikit-learn's and imbalanced-learn's common checks run on each.
 SAMPLERS = [
     DropUnlabeled(),
+    LabelRefiner(random_state=0),
     LabeledSampler(RandomOverSampler(random_state=0)),
     NoiseEmbeddingSampler(random_state=0),
 ]
@@ -177,6 +180,11 @@ EXPECTED_FAILURES = {
     ModalTokenFusionClassifier: _BATCHES,
     MultFusionClassifier: _BATCHES,
     TensorFusionClassifier: _BATCHES,
+    RefinedClassifier: {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "labels are judged in folds, which divide repeated rows otherwise"
+        )
+    },
 }
 
 # The same for imbalanced-learn's checks.
@@ -191,6 +199,7 @@ EXPECTED_SAMPLER_FAILURES = {
         "check_samplers_one_label": "rows of a single class can be kept as well",
         "check_samplers_fit": "it has no sampling_strategy, so none is fitted",
     },
+    LabelRefiner: _ONE_HOT,
     LabeledSampler: _ONE_HOT,
     NoiseEmbeddingSampler: {
         **_ONE_HOT,

@@ -29,6 +29,7 @@ PACKAGES = [
     "exceptions",
     "feature_selection",
     "fusion",
+    "label_refinement",
     "media",
     "metrics",
     "model_selection",

@@ -1,0 +1,211 @@
+"""The sources of votes: out-of-fold weak classifiers and labels from elsewhere."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skmer._streams import resolve_streams, stream_groups
+from skmer.utils._clip_ids import look_up
+from skmer.utils._seeds import seeded_clone
+from skmer.utils._sklearn import _get_feature_names, _safe_indexing
+
+
+def weak_classifier():
+    """Return the plain classifier that each stream has by default.
+
+    Strongly regularised: what it would learn of single rows are their wrong labels.
+    """
+    return make_pipeline(
+        SimpleImputer(keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(C=0.03, class_weight="balanced", max_iter=1000, tol=1e-3),
+    )
+
+
+class Source:
+    """A classifier, the part of X that it sees and the rows where it sees anything."""
+
+    def __init__(self, name, estimator, X, present):
+        self.name = name
+        self.estimator = estimator
+        self.X = X
+        self.present = present
+
+
+def classifier_sources(X, n_rows, estimators, confidence, streams, by):
+    """Return the list of Source that the parameters ask for."""
+    everywhere = np.ones(n_rows, dtype=bool)
+    if estimators is None or hasattr(estimators, "fit"):
+        found = _stream_sources(X, estimators, streams, by)
+    else:
+        found = [
+            Source(str(name), estimator, X, everywhere)
+            for name, estimator in dict(estimators).items()
+        ]
+    if confidence is not None:
+        found.append(Source("confidence", confidence, X, everywhere))
+    return found
+
+
+def _stream_sources(X, estimator, streams, by):
+    if len(np.shape(X)) != 2:
+        raise ValueError(
+            "LabelRefiner's own weak classifiers need numbers, one row a clip. Got "
+            f"{type(X).__name__} of shape {np.shape(X)}: put the encoders before, or "
+            "pass estimators={name: pipeline}, which see X as it is."
+        )
+    if not hasattr(X, "shape"):
+        X = np.asarray(X)
+    if isinstance(X, pd.DataFrame):
+        X = X.astype({n: d.subtype for n, d in X.dtypes.items() if _sparse(d)})
+    names = _get_feature_names(X)
+    if streams is None and names is not None:
+        groups = stream_groups(names, by)
+    else:
+        groups = resolve_streams(streams, names, X.shape[1])
+    found = []
+    for stream, columns in groups.items():
+        block = _safe_indexing(X, columns, axis=1)
+        numbers = _numbers(block, stream, needed=estimator is None)
+        if numbers is None:
+            present = np.ones(len(block), dtype=bool)
+        else:
+            present = ~np.isnan(numbers).all(axis=1)
+        if estimator is None:
+            found.append(Source(stream, weak_classifier(), numbers, present))
+        else:
+            found.append(Source(stream, estimator, block, present))
+    return found
+
+
+def _sparse(dtype):
+    return isinstance(dtype, pd.SparseDtype)
+
+
+def _numbers(block, stream, *, needed):
+    try:
+        return np.asarray(block, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        if not needed:
+            return None
+        raise type(error)(
+            f"Stream {stream!r} does not hold numbers, which LabelRefiner's own weak "
+            f"classifiers need ({error}). Pool sequences, or pass estimators= that "
+            "take such columns."
+        ) from error
+
+
+def out_of_fold(sources, labels, codes, trusted, folds, seeds, n_jobs, verbose):
+    """Return what each classifier says of the rows that it has not learnt from.
+
+    Parameters
+    ----------
+    sources : list of Source
+        Classifiers.
+    labels, codes : ndarray of shape (n_rows,)
+        Labels of the rows, and their numbers, -1 in rows of no fold.
+    trusted : ndarray of shape (n_rows,), dtype bool
+        Rows to learn from. A class without such rows in a fold is learnt from all.
+    folds : list of tuple of ndarray
+        Training and test rows.
+    seeds : list of int
+        A seed for each classifier and fold.
+    n_jobs, verbose : int or None
+        As for joblib.
+
+    Returns
+    -------
+    votes : ndarray of shape (n_sources, n_rows), dtype int64
+        -1 where a classifier abstains.
+    proba : ndarray of shape (n_sources, n_rows, n_classes)
+        NaN where it gives none.
+    """
+    n_classes = int(codes.max()) + 1
+    tasks, rows = [], []
+    for index, source in enumerate(sources):
+        for number, (train, test) in enumerate(folds):
+            train, test = train[source.present[train]], test[source.present[test]]
+            learnt = np.isin(codes[train], codes[train[trusted[train]]])
+            train = train[trusted[train] | ~learnt]
+            # Of a class that it has never seen it cannot say that it is wrong
+            test = test[np.isin(codes[test], codes[train])]
+            if len(test) and len(np.unique(codes[train])) > 1:
+                seed = seeds[index * len(folds) + number]
+                tasks.append((source, labels, codes, train, test, seed))
+                rows.append((index, test))
+    done = Parallel(n_jobs=n_jobs, verbose=verbose)(
+        delayed(_fit_and_ask)(*task, n_classes) for task in tasks
+    )
+    votes = np.full((len(sources), len(codes)), -1, dtype=np.int64)
+    proba = np.full((len(sources), len(codes), n_classes), np.nan)
+    for (index, test), (said, sure) in zip(rows, done, strict=True):
+        votes[index, test] = said
+        proba[index, test] = sure
+    return votes, proba
+
+
+def _fit_and_ask(source, labels, codes, train, test, seed, n_classes):
+    member = seeded_clone(source.estimator, seed)
+    held_out = _safe_indexing(source.X, test)
+    try:
+        member.fit(_safe_indexing(source.X, train), labels[train])
+        says = getattr(member, "predict_proba", None)
+        answer = member.predict(held_out) if says is None else says(held_out)
+    except Exception as error:
+        error.add_note(f"Raised by the weak classifier {source.name!r}.")
+        raise
+    # Codes of the classes that it knows, in the order of its columns
+    labels_known, where = np.unique(labels[train], return_index=True)
+    known = codes[train][where]
+    if says is None:
+        said = pd.Index(labels_known).get_indexer(pd.Index(np.asarray(answer)))
+        return np.where(said >= 0, known[said], -1), np.nan
+    sure = np.zeros((len(test), n_classes))
+    sure[:, known] = np.asarray(answer, dtype=np.float64)
+    return sure.argmax(axis=1), sure
+
+
+def given_labels(extra_labels, ids, classes):
+    """Return the votes of labels from elsewhere, one row a source.
+
+    Parameters
+    ----------
+    extra_labels : dict of str to Series indexed by clip id
+        Labels; a clip without one is one that the source abstains from.
+    ids : Index of length n_rows, or None
+        Clip ids.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+
+    Returns
+    -------
+    votes : ndarray of shape (n_sources, n_rows), dtype int64
+    """
+    rows = []
+    known = pd.Index(classes)
+    for name, series in extra_labels.items():
+        if not isinstance(series, pd.Series):
+            raise TypeError(
+                f"extra_labels[{name!r}] must be a Series indexed by clip id. Got "
+                f"{type(series).__name__}."
+            )
+        said = look_up(series, ids, f"extra_labels[{name!r}]", required=False)
+        codes = known.get_indexer(pd.Index(said.to_numpy()))
+        strange = said.to_numpy()[(codes < 0) & said.notna().to_numpy()]
+        if len(strange):
+            others = sorted({repr(label) for label in strange})
+            warnings.warn(
+                f"extra_labels[{name!r}] holds labels that are no class of y, "
+                f"{', '.join(others[:5])}{', ...' * (len(others) > 5)}, for "
+                f"{len(strange)} rows, where it abstains. The classes are "
+                f"{', '.join(map(repr, classes.tolist()))}.",
+                stacklevel=4,
+            )
+        rows.append(codes)
+    return np.array(rows, dtype=np.int64).reshape(len(rows), -1)
