@@ -66,7 +66,7 @@ NUMERIC = [
     ContrastiveFusionClassifier(pretrain_epochs=1, **SMALL),
     CrossAttentionFusionClassifier(**SMALL),
     DynamicWeightingFusionClassifier(dropout=0.2, **SMALL),
-    FusionClassifier(AttentionFusion, max_epochs=5, lr=1e-2, module__dropout=0.1),
+    FusionClassifier(AttentionFusion, max_epochs=8),
     LateFusionClassifier(**SMALL),
     LowRankFusionClassifier(**SMALL),
     MisaFusionClassifier(**SMALL),
