@@ -9,8 +9,8 @@ holds ``ravdess/ravdess_av.npz`` (eGeMAPS functionals of the speech and means of
 OpenFace's action units of 1,440 clips, five published folds of disjoint actors) and
 ``meld/meld_text.npz`` (13,708 utterances, official split).
 
-One training row in ten keeps its label, drawn anew for each seed, as many of each class
-as all rows have. Test rows never reach a fit. RAVDESS: each fold is predicted from the
+One training row in ten keeps its label, drawn anew for each seed, the same share of
+each class. Test rows never reach a fit. RAVDESS: each fold is predicted from the
 other four, a seed's score is the mean over the folds. MELD: train to test. Features are
 standardised by all training rows (RAVDESS, limited to three standard deviations), words
 and characters weighted by all training texts (MELD), the same for all methods.
