@@ -19,13 +19,14 @@ from skmer.label_refinement._sources import (
     classifier_sources,
     given_labels,
     out_of_fold,
+    warn_of_lone_classes,
 )
 from skmer.label_refinement._targets import Targets, check_inputs
 from skmer.label_refinement._votes import (
     disagreed,
-    evidence_of_labels,
+    judge,
     majority,
-    posterior,
+    without_annotation,
 )
 from skmer.utils._clip_ids import clip_ids, unit_codes
 from skmer.utils._folds import stratified_folds
@@ -161,7 +162,10 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
     annotators confuse classes with fixed probabilities [2]_. Both are fitted by
     expectation and maximisation, all of it on the training rows. A source without
     probabilities counts as how other clips with the same vote are annotated. The
-    papers count votes [1]_; ``benchmarks/label_noise.py`` compares the two.
+    papers count votes [1]_. On RAVDESS with a fifth of the labels wrong the model
+    found wrong labels with an F1 of 76 % (any class instead) and 73 % (the class most
+    like it), counting with 50 % and 46 %; flagged clips were right half of the time,
+    and leaving them out cost more than it gained (``benchmarks/label_noise.py``).
 
     A class of a single clip cannot be judged: no classifier that has not learnt from
     it knows the class. It stays, with a warning.
@@ -370,6 +374,11 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
         if not sources:
             return votes, proba, names
         usable = np.flatnonzero(codes >= 0)
+        if len(np.unique(codes[usable])) < 2:
+            raise ValueError(
+                "LabelRefiner needs labels of at least two classes. Decisions leave "
+                f"{len(np.unique(codes[usable]))}."
+            )
         units = unit_codes(ids, self.groups, n_rows)[usable]
         units = np.unique(units, return_inverse=True)[1]
         n_fits = len(sources) * self.cv
@@ -378,15 +387,15 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
             (usable[train], usable[test])
             for train, test in stratified_folds(codes[usable], units, self.cv, seeds[0])
         ]
-        self._warn_of_lone_classes(codes, folds)
+        warn_of_lone_classes(self.classes_, codes, folds)
         trusted = np.ones(n_rows, dtype=bool)
         for number in range(self.rounds):
             if number:
-                credible, _, _ = self._model(votes, proba, codes)
+                credible, _, _ = judge(votes, proba, codes)
                 trusted = ~(credible[np.arange(n_rows), codes] < 0.5)
             votes[: len(sources)], proba[: len(sources)] = out_of_fold(
                 sources,
-                self.classes_[codes],
+                self.classes_,
                 codes,
                 trusted,
                 folds,
@@ -396,48 +405,13 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
             )
         return votes, proba, names
 
-    def _warn_of_lone_classes(self, codes, folds):
-        alone = sorted(
-            {
-                code
-                for train, test in folds
-                for code in set(codes[test].tolist()) - set(codes[train].tolist())
-            }
-        )
-        if alone:
-            names = ", ".join(repr(self.classes_.tolist()[code]) for code in alone)
-            warnings.warn(
-                f"Labels {names} cannot be judged wherever no other clip or group has "
-                "the same: no classifier that has not learnt from such a clip knows "
-                "its class. They stay.",
-                stacklevel=4,
-            )
-
-    def _model(self, votes, proba, codes):
-        """Return what all sources say, the weights and the confusions of annotators.
-
-        Rows of which no source says anything are NaN. Sets nothing.
-        """
-        n_classes = len(self.classes_)
-        usable = codes >= 0
-        given = codes[usable]
-        told = proba[:, usable].copy()
-        for source, said in zip(told, votes[:, usable], strict=True):
-            if np.isnan(source).all():
-                source[:] = evidence_of_labels(said, given, n_classes)
-        present = votes[:, usable] >= 0
-        told[~present] = 1 / n_classes
-        result = np.full((len(codes), n_classes), np.nan)
-        result[usable], trust, noise = posterior(told, present, given)
-        return result, trust, noise
-
     def _settle(self, targets, codes, votes, proba, names, decided, index):
         """Return the codes of the labels afterwards; set what is known of each row."""
         rows = np.flatnonzero((codes >= 0) & (votes >= 0).any(axis=0))
         given = codes[rows]
-        chances, trust, noise = self._model(votes, proba, codes)
+        chances, trust, noise = judge(votes, proba, codes)
         believed = chances[rows, given]
-        alone = self._without_annotation(votes, proba, codes)[rows, given]
+        alone = without_annotation(votes, proba, codes)[rows, given]
         if self.rule == "majority":
             winners, shares = majority(
                 votes.T[rows], given, len(self.classes_), self.min_votes
@@ -483,20 +457,6 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
         self.trust_ = pd.Series(trust, index=names, name="trust")
         self.noise_ = pd.DataFrame(noise, index=self.classes_, columns=self.classes_)
         return final
-
-    def _without_annotation(self, votes, proba, codes):
-        """Return the mean of what sources say that do not know the annotation."""
-        n_classes = len(self.classes_)
-        usable = codes >= 0
-        told = proba.copy()
-        for source, said in zip(told, votes, strict=True):
-            if np.isnan(source).all():
-                source[usable] = evidence_of_labels(
-                    said[usable], codes[usable], n_classes
-                )
-        present = (votes >= 0)[:, :, np.newaxis]
-        sums = np.where(present, told, 0).sum(axis=0)
-        return sums / np.maximum(present.sum(axis=0), 1)
 
     def _check_left(self, targets, final, kept):
         if not len(kept) or not (final[kept] >= 0).any():

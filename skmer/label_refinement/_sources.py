@@ -101,15 +101,17 @@ def _numbers(block, stream, *, needed):
         ) from error
 
 
-def out_of_fold(sources, labels, codes, trusted, folds, seeds, n_jobs, verbose):
+def out_of_fold(sources, classes, codes, trusted, folds, seeds, n_jobs, verbose):
     """Return what each classifier says of the rows that it has not learnt from.
 
     Parameters
     ----------
     sources : list of Source
         Classifiers.
-    labels, codes : ndarray of shape (n_rows,)
-        Labels of the rows, and their numbers, -1 in rows of no fold.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+    codes : ndarray of shape (n_rows,), dtype int64
+        Labels of the rows as numbers, -1 in rows of no fold.
     trusted : ndarray of shape (n_rows,), dtype bool
         Rows to learn from. A class without such rows in a fold is learnt from all.
     folds : list of tuple of ndarray
@@ -126,7 +128,7 @@ def out_of_fold(sources, labels, codes, trusted, folds, seeds, n_jobs, verbose):
     proba : ndarray of shape (n_sources, n_rows, n_classes)
         NaN where it gives none.
     """
-    n_classes = int(codes.max()) + 1
+    n_classes, labels = len(classes), classes[codes]
     tasks, rows = [], []
     for index, source in enumerate(sources):
         for number, (train, test) in enumerate(folds):
@@ -169,6 +171,31 @@ def _fit_and_ask(source, labels, codes, train, test, seed, n_classes):
     sure = np.zeros((len(test), n_classes))
     sure[:, known] = np.asarray(answer, dtype=np.float64)
     return sure.argmax(axis=1), sure
+
+
+def warn_of_lone_classes(classes, codes, folds):
+    """Warn of labels that no training part knows when it comes to judge them.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The classes.
+    codes : ndarray of shape (n_rows,), dtype int64
+        Labels as numbers.
+    folds : list of tuple of ndarray
+        Training and test rows.
+    """
+    alone = set()
+    for train, test in folds:
+        alone |= set(codes[test].tolist()) - set(codes[train].tolist())
+    if alone:
+        names = ", ".join(repr(classes.tolist()[code]) for code in sorted(alone))
+        warnings.warn(
+            f"Labels {names} cannot be judged wherever no other clip or group has "
+            "the same: no classifier that has not learnt from such a clip knows "
+            "its class. They stay.",
+            stacklevel=4,
+        )
 
 
 def given_labels(extra_labels, ids, classes):

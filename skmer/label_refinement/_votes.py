@@ -91,6 +91,69 @@ def posterior(proba, present, given):
     return result, theta[:n_sources], noise
 
 
+def _told(votes, proba, codes):
+    """Return probabilities of all sources, for votes without any what they are worth.
+
+    Uniform where a source abstains and in rows without annotation.
+    """
+    n_classes = proba.shape[2]
+    usable = codes >= 0
+    told = proba.copy()
+    for source, said in zip(told, votes, strict=True):
+        if np.isnan(source).all():
+            source[usable] = evidence_of_labels(said[usable], codes[usable], n_classes)
+    told[(votes < 0) | ~usable] = 1 / n_classes
+    return told
+
+
+def judge(votes, proba, codes):
+    """Return what :func:`posterior` does, of the votes of all kinds of sources.
+
+    Parameters
+    ----------
+    votes : ndarray of shape (n_sources, n_rows), dtype int64
+        Votes, -1 where a source abstains.
+    proba : ndarray of shape (n_sources, n_rows, n_classes)
+        Probabilities; NaN throughout for a source that gives none.
+    codes : ndarray of shape (n_rows,), dtype int64
+        Annotations, -1 in unlabelled rows.
+
+    Returns
+    -------
+    chances : ndarray of shape (n_rows, n_classes)
+        NaN in unlabelled rows and where no source says anything.
+    trust : ndarray of shape (n_sources,)
+        Weights of the sources.
+    noise : ndarray of shape (n_classes, n_classes)
+        Confusions of annotators.
+    """
+    usable = codes >= 0
+    told = _told(votes, proba, codes)[:, usable]
+    chances = np.full(proba.shape[1:], np.nan)
+    chances[usable], trust, noise = posterior(
+        told, votes[:, usable] >= 0, codes[usable]
+    )
+    return chances, trust, noise
+
+
+def without_annotation(votes, proba, codes):
+    """Return the mean of what sources say that do not know the annotation.
+
+    Parameters
+    ----------
+    votes, proba, codes : ndarray
+        As for :func:`judge`.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_rows, n_classes)
+        Over the sources that say anything; 0 where none does.
+    """
+    present = (votes >= 0)[:, :, np.newaxis]
+    sums = np.where(present, _told(votes, proba, codes), 0).sum(axis=0)
+    return sums / np.maximum(present.sum(axis=0), 1)
+
+
 def _pool(theta, logs):
     n_sources = len(logs)
     return log_softmax(

@@ -154,3 +154,16 @@ def test_what_is_no_decision():
         LabelRefiner(decisions=pd.Series({"c1": "sad"})).fit(
             X, np.where(y == "shy", "drop", y)
         )
+
+
+def test_decisions_that_drop_whole_classes():
+    X, codes = _data(60)
+    y = np.arange(60) % 3
+    gone = pd.Series("drop", index=X.index[y == 2])
+    refiner = LabelRefiner(decisions=gone, random_state=0)
+    with pytest.warns(UserWarning, match="No row has the label 2 any more"):
+        X_new, y_new = refiner.fit_resample(X, y)
+    assert len(X_new) == 40 and set(y_new) == {0, 1}
+    more = pd.concat([gone, pd.Series("drop", index=X.index[y == 1])])
+    with pytest.raises(ValueError, match="at least two classes. Decisions leave 1"):
+        refiner.set_params(decisions=more).fit(X, y)
