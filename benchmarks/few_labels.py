@@ -25,7 +25,10 @@ from the unlabelled training clips of the training actors and never sees a test 
 Settings marked "chosen" are the best of those listed in this file on other draws of
 labels, and on other rows: RAVDESS folds are trained on three folds and scored on a
 fourth (no model sees the fold it is scored on in the table, though each fold has a say
-in the one choice), MELD is scored on its dev part.
+in the one choice), MELD is scored on its dev part. What is compared at all (the base
+models' C, the partners, the network's second step) was settled on draws 100 and 101,
+for RAVDESS on the folds of the table; the rounds on MELD were added after a first look
+at its test part, as scikit-learn's have as many.
 
 Writes benchmarks/results/few_labels.txt.
 """
