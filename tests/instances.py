@@ -17,7 +17,7 @@ from skmer.encoders import (
     TextEncoder,
     VisualEncoder,
 )
-from skmer.enrichment import ChatAnnotator, Transcriber
+from skmer.enrichment import ChatAnnotator, ContextEnricher, Transcriber
 from skmer.ensemble import (
     FoldVotingClassifier,
     SeedVotingClassifier,
@@ -135,6 +135,7 @@ ELSEWHERE = {
     PrecomputedEncoder: "tests/encoders/test_precomputed.py",
     # These give a table of clips, where the common checks want features
     ChatAnnotator: "tests/enrichment/test_chat.py",
+    ContextEnricher: "tests/enrichment/test_context.py",
     Transcriber: "tests/enrichment/test_transcriber.py",
 }
 
