@@ -111,8 +111,9 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
         Where the solver stops.
     cache_size : float, default=200
         Memory of a solver for kernel values, in MB.
-    max_iter : int, default=-1
-        Limit of the solver's steps, -1 for none.
+    max_iter : int, default=1000000
+        Steps after which the solver gives up, with scikit-learn's warning; -1 never.
+        Features that are not standardised can keep it busy for ever.
     n_jobs : int or None, default=None
         Threads that fit and predict; None means 1 unless a
         :obj:`joblib.parallel_config` says otherwise.
@@ -233,7 +234,7 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
         max_gram_rows=10_000,
         tol=1e-3,
         cache_size=200,
-        max_iter=-1,
+        max_iter=1_000_000,
         n_jobs=None,
         verbose=False,
         random_state=None,

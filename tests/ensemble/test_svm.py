@@ -10,6 +10,7 @@ from imblearn.pipeline import make_pipeline as make_imb_pipeline
 from leaks import changed_rows, differences
 from sklearn.base import clone
 from sklearn.datasets import make_blobs, make_classification
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -453,3 +454,13 @@ def test_verbose_shows_progress(capsys):
     X, y = frame()
     SVMEnsembleClassifier(n_seeds=2, verbose=True).fit(X, y)
     assert "6/6" in capsys.readouterr().err
+
+
+def test_features_that_no_solver_copes_with_do_not_stall_it():
+    # Cubes of products of values around 1e3, and no difference between the classes
+    X = 1e3 + np.random.default_rng(0).normal(size=(60, 4))
+    ensemble = SVMEnsembleClassifier(
+        ["poly"], n_seeds=1, bootstrap=True, random_state=0
+    )
+    with pytest.warns(ConvergenceWarning, match="StandardScaler"):
+        ensemble.fit(X, np.arange(60) % 2)
