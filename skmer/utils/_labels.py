@@ -56,6 +56,9 @@ def split_labels(y):
     known = values[labelled]
     if kind == "number":
         known = _as_numbers(known, y)
+    elif kind == "bool":
+        # scikit-learn takes booleans in an object array for no labels at all
+        known = known.astype(bool)
     elif isinstance(y, np.ndarray) and y.dtype.kind == "U":
         known = known.astype(y.dtype)
     codes = np.full(len(values), -1, dtype=np.int64)

@@ -40,6 +40,14 @@ def test_classes_keep_the_dtype_of_y(dtype):
     assert split_labels(y)[1].dtype == y.dtype
 
 
+@pytest.mark.parametrize(
+    "y", [[True, None, False], pd.array([True, None, False], dtype="boolean")]
+)
+def test_booleans_beside_missing_ones_are_booleans(y):
+    labelled, classes, codes = split_labels(y)
+    assert classes.dtype == bool and codes.tolist() == [1, -1, 0]
+
+
 def test_decoding_gives_the_labels_back():
     y = np.array(["x", "a", "q", "a"])
     labelled, classes, codes = split_labels(y)
