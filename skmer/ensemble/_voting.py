@@ -93,6 +93,7 @@ class BaseVoting(
     def _fit_members(self, groups):
         """Fit the members, which come in groups that differ in their seeds alone."""
         self.estimators_ = fit_members(groups, self.n_jobs)
+        self._check_classes()
         first = self.estimators_[0]
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(first, name):
@@ -100,6 +101,19 @@ class BaseVoting(
             elif hasattr(self, name):
                 delattr(self, name)
         return self
+
+    def _check_classes(self):
+        labels = set(self.classes_.tolist())
+        for member in self.estimators_:
+            known = np.asarray(getattr(member, "classes_", [])).tolist()
+            foreign = [label for label in known if label not in labels]
+            if foreign:
+                raise ValueError(
+                    f"{type(last_step(member)).__name__} took the mark of unlabelled "
+                    f"rows, {foreign[0]!r}, for a class. Put "
+                    "skmer.over_sampling.DropUnlabeled before it, in a pipeline of "
+                    "imbalanced-learn."
+                )
 
     def _inputs(self, X):
         """Return X as each member sees it."""

@@ -22,6 +22,7 @@ from sklearn.random_projection import GaussianRandomProjection
 from skmer.ensemble import FoldVotingClassifier, SeedVotingClassifier
 from skmer.ensemble._members import last_step
 from skmer.fusion import AttentionFusionClassifier
+from skmer.over_sampling import DropUnlabeled
 
 NET = AttentionFusionClassifier(hidden_size=8, stream_heads=8, max_epochs=3)
 VOTERS = [
@@ -334,6 +335,19 @@ def test_errors(clips):
         FoldVotingClassifier(NET, cv=[]).fit(X, y)
     with pytest.raises(ValueError, match="requires y"):
         SeedVotingClassifier(NET).fit(X, None)
+
+
+@pytest.mark.parametrize("vote", [SeedVotingClassifier, FoldVotingClassifier])
+def test_members_that_take_unlabelled_rows_for_a_class_are_refused(clips, vote):
+    X, y = clips[0].iloc[:, :4], np.arange(60) % 3
+    y[::4] = -1
+    model = vote(LogisticRegression(), random_state=0)
+    with pytest.raises(ValueError, match="LogisticRegression took the mark.*-1, for"):
+        model.fit(X, y)
+    steps = [("drop", DropUnlabeled()), ("classify", LogisticRegression())]
+    model = vote(ImbalancedPipeline(steps), random_state=0)
+    proba = model.fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
 
 
 def test_a_vote_is_better_than_its_members_on_average(clips):
