@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from skmer.ensemble._svm_calibration import fit_calibrator
 from skmer.ensemble._svm_fit import Training, fit_member
 from skmer.ensemble._svm_kernels import Subspace
-from skmer.ensemble._svm_members import score_members, squash
+from skmer.ensemble._svm_members import Pool, score_members, squash
 from skmer.utils import split_labels
 from skmer.utils._clip_ids import clip_ids, unit_codes
 from skmer.utils._folds import stratified_folds
@@ -318,6 +318,12 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
             self.calibrators_ = self._calibrate(fitted, training)
         return self
 
+    @property
+    def support_vectors_(self):
+        """Rows of X that members need; nothing else of X is kept."""
+        check_is_fitted(self)
+        return self._pool.rows
+
     def decision_function(self, X):
         """Return a score per class; the highest is that of the label predicted.
 
@@ -545,7 +551,8 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
         n_features = _size(self.max_features, self.n_features_in_)
         features = rng.choice(self.n_features_in_, n_features, replace=False)
         counts = np.ones(len(codes), dtype=np.int64)
-        if self.bootstrap or self.max_samples != 1.0:
+        whole = not isinstance(self.max_samples, Integral) and self.max_samples == 1.0
+        if self.bootstrap or not whole:
             counts[:] = 0
             n_rows = _size(self.max_samples, len(codes))
             for c, of_class in enumerate(np.bincount(codes)):
@@ -607,11 +614,11 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
         ]
         kept = np.unique(np.concatenate(needed))
         self.support_ = rows[kept]
-        self.support_vectors_ = X[kept]
+        self._pool = Pool(X[kept])
         self.members_ = []
         for (member, support, _), mine in zip(fitted, needed, strict=True):
             where = np.searchsorted(kept, mine)
-            member.settle(X, rows, support, self.support_vectors_, where)
+            member.settle(X, rows, support, self._pool, where)
             self.members_.append(member)
         self.n_iter_ = int(max(member.n_iter_.max() for member in self.members_))
 

@@ -10,6 +10,22 @@ from skmer.ensemble._svm_kernels import blocks
 DECIDING = 2**22
 
 
+class Pool:
+    """Training rows that the members of an ensemble keep together.
+
+    An object of its own around the array: joblib writes an array anew wherever it
+    meets it, and an object once.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_kept, n_features), dtype float64
+        The rows.
+    """
+
+    def __init__(self, rows):
+        self.rows = rows
+
+
 class SVMMember:
     """One fitted support vector machine of an ensemble.
 
@@ -81,7 +97,7 @@ class SVMMember:
             Number of each of them in the X passed to ``fit``.
         support : ndarray of int64
             The support vectors among the rows of X.
-        pool : ndarray of shape (n_kept, n_features)
+        pool : Pool
             The rows that are kept.
         where : ndarray of int64
             The support vectors among these; empty with the linear kernel, which
@@ -274,7 +290,7 @@ def _score_draw(members, X, scores, n_jobs):
     mine = [(i, member) for i, member in enumerate(members) if member is not None]
     features = mine[0][1].features_
     kept = np.unique(np.concatenate([member._where for _, member in mine]))
-    vectors = mine[0][1]._pool[np.ix_(kept, features)]
+    vectors = mine[0][1]._pool.rows[np.ix_(kept, features)]
     squares = np.einsum("ij,ij->i", vectors, vectors)
     places = [np.searchsorted(kept, member._where) for _, member in mine]
 

@@ -1,7 +1,9 @@
+import io
 import pickle
 import threading
 import warnings
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,7 +49,12 @@ def frame(n_clips=90, seed=0):
 def state(model):
     """Return all that was fitted, the members' attributes too."""
     members = [{k: v for k, v in vars(m).items()} for m in model.members_]
-    return {"ensemble": model, "members": members, "calibrators": model.calibrators_}
+    return {
+        "ensemble": model,
+        "members": members,
+        "rows": model.support_vectors_,
+        "calibrators": model.calibrators_,
+    }
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -152,6 +159,15 @@ def test_subsets_of_rows_hold_every_class():
         assert all((m.n_support_ > 0).all() for m in model.members_)
         sizes = {int(m.n_support_.sum()) for m in model.members_}
         assert max(sizes) <= 13
+
+
+@pytest.mark.parametrize(("max_samples", "n_rows"), [(1, 3), (1.0, 90)])
+def test_one_row_is_not_all_rows(max_samples, n_rows):
+    X, y = frame()
+    model = SVMEnsembleClassifier(n_seeds=1, max_samples=max_samples, C=1e-6)
+    # Machines that hardly may learn lean on every row
+    for member in model.fit(X, y).members_:
+        assert len(member.support_) == n_rows
 
 
 def test_draws_differ_and_kernels_share_them():
@@ -425,6 +441,9 @@ def test_a_pickle_holds_support_vectors_only():
     data = pickle.dumps(model)
     # The rows once, not once per member, and no matrix of products
     assert len(data) < model.support_vectors_.nbytes + 8 * 8 * 4 * 300
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    assert len(file.getvalue()) < 2 * len(data)
     other = pickle.loads(data)
     np.testing.assert_array_equal(
         other.decision_function(X), model.decision_function(X)
