@@ -20,8 +20,8 @@ from skmer._streams import NAMELESS, resolve_streams, stream_groups
 from skmer.ensemble._blocks import as_table, has_values, take_block
 from skmer.ensemble._members import fit_one
 from skmer.ensemble._names import check_keys
-from skmer.ensemble._scoring import LabelledScore
 from skmer.utils import split_labels
+from skmer.utils._scoring import LabelledScore
 from skmer.utils._sklearn import HasMethods, StrOptions, _fit_context
 
 FUSED = "fused"

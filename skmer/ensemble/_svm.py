@@ -1,35 +1,32 @@
 """Many support vector machines that vote, for little more than the price of a few."""
 
-import warnings
-from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, effective_n_jobs
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import DataConversionWarning
-from sklearn.utils import check_consistent_length
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
-)
-from tqdm.auto import tqdm
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmer.ensemble._svm_calibration import fit_calibrator
-from skmer.ensemble._svm_fit import Training, fit_member
-from skmer.ensemble._svm_kernels import Subspace
+from skmer.ensemble._svm_fit import Training, fit_draws
 from skmer.ensemble._svm_members import Pool, score_members, squash
-from skmer.utils import split_labels
+from skmer.ensemble._svm_rows import (
+    calibration_folds,
+    check_kernels,
+    check_labels,
+    draw,
+    is_all,
+    size_of,
+    training_rows,
+    weight_by_code,
+)
 from skmer.utils._clip_ids import clip_ids, unit_codes
-from skmer.utils._folds import stratified_folds
+from skmer.utils._scoring import LabelledScore
 from skmer.utils._seeds import draw_seeds
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
-_KERNELS = ("linear", "rbf", "poly", "sigmoid")
 _SHARE = [
     Interval(Real, 0, 1, closed="right"),
     Interval(Integral, 1, None, closed="left"),
@@ -45,7 +42,7 @@ def _has_proba(self):
     return True
 
 
-class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
+class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
     """Support vector machines of several kernels on random subspaces, which vote.
 
     The ensemble at the end of MMEF-Net [1]_. A support vector machine has no
@@ -285,14 +282,27 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
             If X has NaN, fewer than two classes have a label, or scores to calibrate
             on cannot be had.
         """
-        kernels = self._checked_kernels()
+        kernels = check_kernels(self.kernels)
         ids = clip_ids(X) if isinstance(X, pd.DataFrame) else None
-        X, codes, weights, rows = self._checked_rows(X, y, sample_weight)
+        check_labels(y)
+        X = self._validated(X, reset=True)
+        rows, self.classes_, codes, weights = training_rows(X, y, sample_weight)
+        X = X[rows]
         *seeds, fold_seed = draw_seeds(self.random_state, self.n_seeds + 1)
         folds = None
         if self.voting != "hard":
-            folds = self._folds(codes, None if ids is None else ids[rows], fold_seed)
-        draws = [self._draw(codes, seed) for seed in seeds]
+            units = unit_codes(None if ids is None else ids[rows], self.groups, len(X))
+            folds = calibration_folds(
+                codes, units, self.classes_, self.n_folds, fold_seed
+            )
+        n_features = size_of(self.max_features, X.shape[1])
+        n_rows = None
+        if self.bootstrap or not is_all(self.max_samples):
+            n_rows = size_of(self.max_samples, len(X))
+        draws = [
+            draw(codes, X.shape[1], n_features, n_rows, self.bootstrap, seed)
+            for seed in seeds
+        ]
         training = Training(
             codes=codes,
             weights=weights,
@@ -302,7 +312,7 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
             gamma=self.gamma,
             degree=self.degree,
             coef0=self.coef0,
-            class_weight=self._class_weight_by_code(),
+            class_weight=weight_by_code(self.class_weight, self.classes_),
             scale_linear=self.scale_linear,
             solver={
                 "tol": self.tol,
@@ -311,7 +321,15 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
             },
             buffers=[],
         )
-        fitted = self._fit_all(X, training, kernels, draws)
+        fitted = fit_draws(
+            X,
+            training,
+            kernels,
+            draws,
+            max_gram_rows=self.max_gram_rows,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+        )
         self._settle(X, rows, fitted)
         self.calibrators_ = None
         if self.voting != "hard":
@@ -393,38 +411,6 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
         scores = self._tally(X) if self.voting == "hard" else self.predict_proba(X)
         return self.classes_[scores.argmax(axis=1)]
 
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy on the rows that have a label.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_clips, n_features)
-            Scaled features, without NaN.
-        y : array-like of shape (n_clips,)
-            Labels; unlabelled rows are left out.
-        sample_weight : array-like of shape (n_clips,) or None, default=None
-            Weight of each row.
-
-        Returns
-        -------
-        accuracy : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If no row has a label.
-        """
-        labelled, classes, codes = split_labels(y)
-        if not labelled.any():
-            raise ValueError(
-                "SVMEnsembleClassifier.score needs rows with a label. None of the "
-                f"{len(codes)} rows of y has one."
-            )
-        right = self.predict(X)[labelled] == classes[codes[labelled]]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[labelled]
-        return float(np.average(right, weights=weights))
-
     def member_scores(self, X):
         """Return the decision scores of every member.
 
@@ -443,16 +429,6 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
         X = self._validated(X, reset=False)
         return score_members(self.members_, X, self.n_jobs)
 
-    def _checked_kernels(self):
-        kernels = list(self.kernels)
-        wrong = [k for k in kernels if k not in _KERNELS]
-        if wrong or not kernels or len(set(kernels)) < len(kernels):
-            raise ValueError(
-                f"kernels must be different ones of {', '.join(_KERNELS)}. Got "
-                f"{self.kernels!r}."
-            )
-        return kernels
-
     def _validated(self, X, *, reset):
         X = validate_data(
             self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=reset
@@ -466,144 +442,6 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
                 "clips lack, before it."
             )
         return X
-
-    def _checked_rows(self, X, y, sample_weight):
-        """Return the rows that have a label and a weight, sorted by class.
-
-        Beside X their codes, weights and numbers. Sets ``classes_``.
-        """
-        if y is None:
-            raise ValueError(
-                "SVMEnsembleClassifier requires y to be passed, but the target y is "
-                "None."
-            )
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected.",
-                DataConversionWarning,
-                stacklevel=4,
-            )
-        X = self._validated(X, reset=True)
-        labelled, classes, codes = split_labels(y)
-        check_consistent_length(X, codes)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            labelled = labelled & (sample_weight > 0)
-        found = np.unique(codes[labelled])
-        if len(found) < 2:
-            raise ValueError(
-                "SVMEnsembleClassifier needs rows of two classes or more. Of "
-                f"{len(codes)} rows, {int(labelled.sum())} have a label and a weight, "
-                f"of {len(found)} class(es): {classes[found].tolist()}."
-            )
-        self.classes_ = classes[found]
-        codes[labelled] = np.searchsorted(found, codes[labelled])
-        rows = np.flatnonzero(labelled)
-        # Sorted, so that the solver for a pair of classes reads memory in stretches.
-        # It sorts so itself: the machines are the same.
-        rows = rows[np.argsort(codes[rows], kind="stable")]
-        weights = None if sample_weight is None else sample_weight[rows]
-        return X[rows], codes[rows], weights, rows
-
-    def _class_weight_by_code(self):
-        if not isinstance(self.class_weight, dict):
-            return self.class_weight
-        code = {label: i for i, label in enumerate(self.classes_.tolist())}
-        wrong = [label for label in self.class_weight if label not in code]
-        if wrong:
-            raise ValueError(
-                f"class_weight holds {wrong}, but the classes are "
-                f"{self.classes_.tolist()}."
-            )
-        return {code[label]: w for label, w in self.class_weight.items()}
-
-    def _folds(self, codes, ids, seed):
-        """Return the test fold of each row."""
-        units = unit_codes(ids, self.groups, len(codes))
-        n_units = np.array(
-            [len(np.unique(units[codes == c])) for c in range(len(self.classes_))]
-        )
-        n_splits = min(self.n_folds, len(np.unique(units)), np.bincount(codes).max())
-        known = n_units >= 2
-        if n_splits < 2 or np.count_nonzero(known) < 1:
-            raise ValueError(
-                f"voting={self.voting!r} calibrates on clips that a fit has not seen, "
-                "and no class has two clips or groups to divide. Use voting='hard'."
-            )
-        if not known.all():
-            warnings.warn(
-                f"{self.classes_[~known].tolist()} have a single clip or group, so "
-                "that no fit without it knows them: calibration says nothing of them.",
-                UserWarning,
-                stacklevel=4,
-            )
-        folds = np.empty(len(codes), dtype=np.int64)
-        parts = stratified_folds(codes, units, int(n_splits), seed)
-        for number, (_, test) in enumerate(parts):
-            folds[test] = number
-        return folds
-
-    def _draw(self, codes, seed):
-        """Return the columns and rows of a draw, and how often each row was drawn."""
-        rng = np.random.RandomState(seed)
-        n_features = _size(self.max_features, self.n_features_in_)
-        features = rng.choice(self.n_features_in_, n_features, replace=False)
-        counts = np.ones(len(codes), dtype=np.int64)
-        whole = not isinstance(self.max_samples, Integral) and self.max_samples == 1.0
-        if self.bootstrap or not whole:
-            counts[:] = 0
-            n_rows = _size(self.max_samples, len(codes))
-            for c, of_class in enumerate(np.bincount(codes)):
-                mine = np.flatnonzero(codes == c)
-                size = max(1, round(n_rows * of_class / len(codes)))
-                drawn = rng.choice(mine, size, replace=self.bootstrap)
-                np.add.at(counts, drawn, 1)
-        return np.sort(features), counts
-
-    def _fit_all(self, X, training, kernels, draws):
-        """Return what :func:`fit_member` gives for each member, seed by seed."""
-        spaces, trainings = [], []
-        for features, counts in draws:
-            rows = np.flatnonzero(counts)
-            shared = len(rows) <= self.max_gram_rows
-            spaces.append(
-                Subspace(X, rows, features, len(kernels), with_products=shared)
-            )
-            weights = training.weights
-            if counts.max() > 1:
-                weights = counts * (1.0 if weights is None else weights)
-            trainings.append(replace(training, weights=weights))
-        # Workers start on different draws, so that none waits for the products that
-        # another computes; no more draws than workers are open at a time.
-        width = max(1, effective_n_jobs(self.n_jobs))
-        seeds = range(len(draws))
-        order = [
-            (seed, name)
-            for start in seeds[::width]
-            for name in kernels
-            for seed in seeds[start : start + width]
-        ]
-        work = (
-            delayed(fit_member)(trainings[seed], name, seed, spaces[seed])
-            for seed, name in order
-        )
-        pool = Parallel(
-            n_jobs=self.n_jobs,
-            require="sharedmem",
-            pre_dispatch="n_jobs",
-            return_as="generator",
-        )
-        bar = tqdm(
-            pool(work),
-            total=len(order),
-            desc="SVMEnsembleClassifier",
-            unit="machine",
-            disable=not self.verbose,
-        )
-        fitted = dict(zip(order, bar, strict=True))
-        return [fitted[seed, name] for seed in seeds for name in kernels]
 
     def _settle(self, X, rows, fitted):
         """Keep the members and the rows that they need."""
@@ -650,9 +488,3 @@ class SVMEnsembleClassifier(ClassifierMixin, BaseEstimator):
             # Each member's say is bounded, as it is with more classes
             scores = squash(scores)
         return votes + squash(scores.sum(axis=1))
-
-
-def _size(share, total):
-    if isinstance(share, Integral):
-        return min(int(share), total)
-    return max(1, round(share * total))

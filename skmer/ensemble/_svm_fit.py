@@ -1,11 +1,19 @@
 """Fitting support vector machines, on shared products of rows where there are such."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
 from sklearn.svm import SVC
+from tqdm.auto import tqdm
 
-from skmer.ensemble._svm_kernels import Kernel, blocks, kernel_matrix, resolve_gamma
+from skmer.ensemble._svm_kernels import (
+    Kernel,
+    Subspace,
+    blocks,
+    kernel_matrix,
+    resolve_gamma,
+)
 from skmer.ensemble._svm_members import (
     DECIDING,
     SVMMember,
@@ -49,6 +57,71 @@ class Training:
     scale_linear: bool
     solver: dict
     buffers: list
+
+
+def fit_draws(X, training, kernels, draws, *, max_gram_rows, n_jobs, verbose):
+    """Fit a member of each kernel on each draw, in threads.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), dtype float64
+        Training rows.
+    training : Training
+        What to learn from them.
+    kernels : list of str
+        Kernels.
+    draws : list of tuple
+        Columns of each draw and how often each row was drawn.
+    max_gram_rows : int
+        With more rows than this no products are shared.
+    n_jobs : int or None
+        Threads.
+    verbose : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    fitted : list of tuple
+        What :func:`fit_member` gives for each member, draw by draw.
+    """
+    spaces, trainings = [], []
+    for features, counts in draws:
+        rows = np.flatnonzero(counts)
+        shared = len(rows) <= max_gram_rows
+        spaces.append(Subspace(X, rows, features, len(kernels), with_products=shared))
+        weights = training.weights
+        if counts.max() > 1:
+            weights = counts * (1.0 if weights is None else weights)
+        trainings.append(replace(training, weights=weights))
+    # Workers start on different draws, so that none waits for the products that
+    # another computes; no more draws than workers are open at a time.
+    width = max(1, effective_n_jobs(n_jobs))
+    seeds = range(len(draws))
+    order = [
+        (seed, name)
+        for start in seeds[::width]
+        for name in kernels
+        for seed in seeds[start : start + width]
+    ]
+    work = (
+        delayed(fit_member)(trainings[seed], name, seed, spaces[seed])
+        for seed, name in order
+    )
+    pool = Parallel(
+        n_jobs=n_jobs,
+        require="sharedmem",
+        pre_dispatch="n_jobs",
+        return_as="generator",
+    )
+    bar = tqdm(
+        pool(work),
+        total=len(order),
+        desc="SVMEnsembleClassifier",
+        unit="machine",
+        disable=not verbose,
+    )
+    fitted = dict(zip(order, bar, strict=True))
+    return [fitted[seed, name] for seed in seeds for name in kernels]
 
 
 def fit_member(training, name, seed, subspace):

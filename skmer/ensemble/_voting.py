@@ -15,8 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skmer.ensemble._members import fit_members, inputs_of_last_steps, last_step
-from skmer.ensemble._scoring import LabelledScore
 from skmer.utils import split_labels
+from skmer.utils._scoring import LabelledScore
 
 
 def _member_has(name, of_last_step=False):

@@ -17,10 +17,10 @@ from skmer.fusion._sequences import (
 )
 from skmer.fusion._skorch import StreamNet, _logits
 from skmer.fusion._state import SavedState
-from skmer.utils import split_labels
+from skmer.utils._scoring import LabelledScore
 
 
-class StreamPredictor(SavedState, StreamNet):
+class StreamPredictor(LabelledScore, SavedState, StreamNet):
     """The predicting half of :class:`skmer.fusion.FusionClassifier`.
 
     It reads ``module_``, ``streams_``, ``class_prior_``, ``classes_inferred_`` and
@@ -157,39 +157,6 @@ class StreamPredictor(SavedState, StreamNet):
         # Scoring callbacks hand in datasets, whose y is positions, not labels.
         internal = isinstance(X, (StreamData, SequenceData, StreamDataset))
         return codes if internal else self.classes_[codes]
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy on the rows that have a label.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_clips, n_features)
-            Features.
-        y : array-like of shape (n_clips,)
-            Labels; unlabelled rows are left out.
-        sample_weight : array-like of shape (n_clips,) or None, default=None
-            Weight of each row.
-
-        Returns
-        -------
-        accuracy : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If no row has a label.
-        """
-        labelled, classes, codes = split_labels(y)
-        if not labelled.any():
-            raise ValueError(
-                f"{type(self).__name__}.score needs rows with a label. None of the "
-                f"{len(codes)} rows of y has one."
-            )
-        right = self.predict(X)[labelled] == classes[codes[labelled]]
-        if sample_weight is None:
-            return float(np.mean(right))
-        return float(np.average(right, weights=np.asarray(sample_weight)[labelled]))
 
     def staged_predict_proba(self, X):
         """Yield what :meth:`predict_proba` would have said after each epoch.

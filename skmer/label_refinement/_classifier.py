@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 from skmer.label_refinement._refiner import LabelRefiner
 from skmer.label_refinement._targets import check_inputs
 from skmer.utils import split_labels
+from skmer.utils._scoring import LabelledScore
 from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import HasMethods, Interval, _fit_context, _safe_indexing
 
@@ -31,7 +32,9 @@ def _estimator_has(name):
     return check
 
 
-class RefinedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class RefinedClassifier(
+    LabelledScore, ClassifierMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Correct labels, then fit a classifier in which doubtful clips weigh less.
 
     What :class:`LabelRefiner` in a pipeline cannot do, as a sampler returns no
@@ -281,38 +284,6 @@ class RefinedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self._among_all(self.estimator_.decision_function(X), -np.inf)
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy on the rows that have a label, as it is given.
-
-        Parameters
-        ----------
-        X : DataFrame, array-like or list of length n_rows
-            As in fit.
-        y : array-like of shape (n_rows,)
-            Labels; unlabelled rows are left out.
-        sample_weight : array-like of shape (n_rows,) or None, default=None
-            Weight of each row.
-
-        Returns
-        -------
-        accuracy : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If no row has a label.
-        """
-        labelled, classes, codes = split_labels(y)
-        if not labelled.any():
-            raise ValueError(
-                "RefinedClassifier.score needs rows with a label. None of the "
-                f"{len(codes)} rows of y has one."
-            )
-        right = self.predict(X)[labelled] == classes[codes[labelled]]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[labelled]
-        return float(np.average(right, weights=weights))
 
     def report(self):
         """Return what the refiner changed, flagged or was told.

@@ -1,10 +1,9 @@
 """What a classifier around a fitted estimator passes on to it."""
 
-import numpy as np
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skmer.utils import split_labels
+from skmer.utils._scoring import LabelledScore
 
 
 def _estimator_has(name):
@@ -15,7 +14,7 @@ def _estimator_has(name):
     return check
 
 
-class Delegate:
+class Delegate(LabelledScore):
     """Predictions of ``estimator_``, as far as the estimator has them."""
 
     @available_if(_estimator_has("predict"))
@@ -131,35 +130,3 @@ class Delegate:
         if hasattr(self, "estimator_"):
             self.estimator_.set_output(transform=transform)
         return self
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy on the rows that have a label.
-
-        Parameters
-        ----------
-        X : indexable of length n_clips
-            As for :meth:`fit`.
-        y : array-like of shape (n_clips,)
-            Labels; unlabelled rows are left out.
-        sample_weight : array-like of shape (n_clips,) or None, default=None
-            Weight of each row.
-
-        Returns
-        -------
-        accuracy : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If no row has a label.
-        """
-        labelled, classes, codes = split_labels(y)
-        if not labelled.any():
-            raise ValueError(
-                f"{type(self).__name__}.score needs rows with a label. None of the "
-                f"{len(codes)} rows of y has one."
-            )
-        right = np.asarray(self.predict(X))[labelled] == classes[codes[labelled]]
-        weights = None if sample_weight is None else np.asarray(sample_weight)[labelled]
-        return float(np.average(right, weights=weights))
