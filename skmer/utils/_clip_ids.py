@@ -82,6 +82,41 @@ def look_up(series, ids, name, *, required=True):
     return values
 
 
+def aligned_groups(groups, ids, name="groups", *, required=True):
+    """Return groups passed beside X in the order of its rows.
+
+    A Series is read by clip id, as everywhere, where X has clip ids; all else, and a
+    Series beside an X without ids, by position, as scikit-learn reads it.
+
+    Parameters
+    ----------
+    groups : Series indexed by clip id, array-like of length n_rows, or None
+        Group, such as the speaker, of each clip or row. A Series may know more clips
+        than X holds.
+    ids : Index of length n_rows, or None
+        Clip ids of the rows, from :func:`clip_ids`.
+    name : str, default="groups"
+        What the groups are called in messages.
+    required : bool, default=True
+        Whether every row needs a group where a Series is looked up.
+
+    Returns
+    -------
+    groups : Series or array-like of length n_rows, or None
+        A Series has the clip ids as its index. Without ``required``, NaN where there
+        is no group.
+
+    Raises
+    ------
+    ValueError
+        If a Series is not indexed by the clip ids: a value that is required is
+        missing, or a clip has two different values.
+    """
+    if not isinstance(groups, pd.Series) or ids is None or groups.index.equals(ids):
+        return groups
+    return look_up(groups, ids, name, required=required)
+
+
 def unit_codes(ids, groups, n_rows, name="groups"):
     """Return the number of what must stay together when rows are divided.
 

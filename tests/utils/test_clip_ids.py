@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skmer.utils._clip_ids import clip_ids, look_up, unit_codes
+from skmer.utils._clip_ids import aligned_groups, clip_ids, look_up, unit_codes
 
 
 def test_frames_and_series_have_their_index():
@@ -52,3 +52,26 @@ def test_unit_codes():
     assert unit_codes(ids, None, 4).tolist() == [0, 1, 0, 2]
     groups = pd.Series({"a": "s1", "b": "s2", "c": "s1"})
     assert unit_codes(ids, groups, 4).tolist() == [0, 1, 0, 0]
+
+
+def test_groups_in_another_order_are_read_by_clip_id():
+    ids = pd.Index(["b", "a", "b"])
+    groups = pd.Series({"a": "s1", "b": "s2", "c": "s3"})
+    assert aligned_groups(groups, ids).tolist() == ["s2", "s1", "s2"]
+    loose = aligned_groups(groups.drop("a"), ids, required=False)
+    assert loose.isna().tolist() == [False, True, False]
+
+
+def test_groups_without_ids_are_read_by_position():
+    groups = pd.Series(["s1", "s2"], index=["b", "a"])
+    assert aligned_groups(groups, None) is groups
+    assert aligned_groups(groups, pd.Index(["b", "a"])) is groups
+    plain = np.array(["s1", "s2"])
+    assert aligned_groups(plain, pd.Index(["a", "b"])) is plain
+    assert aligned_groups(None, pd.Index(["a", "b"])) is None
+
+
+def test_groups_of_other_clips_are_refused():
+    by_row = pd.Series(["s1", "s2"])
+    with pytest.raises(ValueError, match="speakers has no value for clip 'a'"):
+        aligned_groups(by_row, pd.Index(["a", "b"]), "speakers")
