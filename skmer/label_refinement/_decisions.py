@@ -90,7 +90,7 @@ def write_decisions(path, decisions, *, overwrite=False):
     rows, names = _read(path) if os.path.exists(path) else ([], COLUMNS)
     lines = {row["clip"]: row for row in rows}
     for clip, decision in new.items():
-        clip, decision = os.fspath(clip) if _is_path(clip) else str(clip), str(decision)
+        clip, decision = _written(clip), str(decision)
         row = lines.setdefault(clip, dict.fromkeys(names, ""))
         if row["decision"] not in ("", decision) and not overwrite:
             raise ValueError(
@@ -99,10 +99,6 @@ def write_decisions(path, decisions, *, overwrite=False):
             )
         row["clip"], row["decision"] = clip, decision
     _replace(path, names, lines.values())
-
-
-def _is_path(clip):
-    return isinstance(clip, os.PathLike)
 
 
 def _read(path):
@@ -166,6 +162,21 @@ def _replace(path, names, rows):
         raise
 
 
+def _written(clip):
+    """Return a clip id as files hold it."""
+    return os.fspath(clip) if isinstance(clip, os.PathLike) else str(clip)
+
+
+def _of_clips(decisions, ids):
+    """Return decisions under the ids that clips have, where files hold text."""
+    clips = {_written(clip): clip for clip in ids.unique() if not isinstance(clip, str)}
+    if not clips:
+        return decisions
+    return decisions.rename(
+        index=lambda clip: clips.get(clip, clip) if isinstance(clip, str) else clip
+    )
+
+
 def resolve_decisions(decisions, ids, classes):
     """Return what people have decided about each row.
 
@@ -191,6 +202,8 @@ def resolve_decisions(decisions, ids, classes):
     """
     if not isinstance(decisions, pd.Series):
         decisions = read_decisions(decisions)
+    if ids is not None:
+        decisions = _of_clips(decisions, ids)
     said = look_up(decisions, ids, "decisions", required=False)
     values = said.to_numpy(dtype=object)
     decided = said.notna().to_numpy()

@@ -140,6 +140,20 @@ def test_decisions_about_numbers_and_unlabelled_clips(tmp_path):
     assert y_new[1] == 1 and y_new[3] == -1 and y_new.dtype == y.dtype
 
 
+@pytest.mark.parametrize("kind", [int, Path])
+def test_a_file_decides_about_clips_whose_ids_are_no_text(tmp_path, kind):
+    X, codes = _data()
+    y = np.array(["sad", "shy"])[codes]
+    X.index = [kind(str(number)) for number in range(40)]
+    path = tmp_path / "decisions.csv"
+    write_decisions(path, pd.Series(["drop", "shy"], index=X.index[[3, 0]]))
+    for decisions in (path, read_decisions(path)):
+        refiner = LabelRefiner(decisions=decisions, random_state=0)
+        X_new, _ = refiner.fit_resample(X, y)
+        assert refiner.decided_[refiner.decided_].index.tolist() == [*X.index[[0, 3]]]
+        assert len(X_new) == 39 and refiner.labels_.iloc[0] == "shy"
+
+
 def test_what_is_no_decision():
     X, codes = _data()
     y = np.array(["sad", "shy"])[codes]
