@@ -92,8 +92,8 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
     cv : int, default=5
         Number of folds, stratified by class.
     groups : Series indexed by clip id, or None, default=None
-        Group, such as the speaker, of each clip; a group is never in both parts of
-        a fold. None keeps only copies of a clip together. Labels of the same
+        Group, such as the speaker, of each labelled clip; a group is never in both
+        parts of a fold. None keeps only copies of a clip together. Labels of the same
         speaker help to find wrong ones, so leave it at None unless labels of a
         group are wrong together, as when one annotator did each.
     flagged : {"keep", "drop"}, default="keep"
@@ -379,8 +379,9 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
                 "LabelRefiner needs labels of at least two classes. Decisions leave "
                 f"{len(np.unique(codes[usable]))}."
             )
-        units = unit_codes(ids, self.groups, n_rows)[usable]
-        units = np.unique(units, return_inverse=True)[1]
+        units = unit_codes(
+            None if ids is None else ids[usable], self.groups, len(usable)
+        )
         n_fits = len(sources) * self.cv
         seeds = draw_seeds(self.random_state, 1 + self.rounds * n_fits)
         folds = [

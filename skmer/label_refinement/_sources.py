@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.parallel import Parallel, delayed
 
 from skmer._streams import resolve_streams, stream_groups
 from skmer.utils._clip_ids import look_up
@@ -162,14 +162,15 @@ def _fit_and_ask(source, labels, codes, train, test, seed, n_classes):
     except Exception as error:
         error.add_note(f"Raised by the weak classifier {source.name!r}.")
         raise
-    # Codes of the classes that it knows, in the order of its columns
-    labels_known, where = np.unique(labels[train], return_index=True)
-    known = codes[train][where]
+    learnt, where = np.unique(labels[train], return_index=True)
+    known, learnt = codes[train][where], pd.Index(learnt)
     if says is None:
-        said = pd.Index(labels_known).get_indexer(pd.Index(np.asarray(answer)))
+        said = learnt.get_indexer(pd.Index(np.asarray(answer)))
         return np.where(said >= 0, known[said], -1), np.nan
+    # A pipeline that samples may have dropped a class
+    columns = known[learnt.get_indexer(pd.Index(np.asarray(member.classes_)))]
     sure = np.zeros((len(test), n_classes))
-    sure[:, known] = np.asarray(answer, dtype=np.float64)
+    sure[:, columns] = np.asarray(answer, dtype=np.float64)
     return sure.argmax(axis=1), sure
 
 

@@ -5,9 +5,12 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
+from imblearn import FunctionSampler
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
 from leaks import changed_rows, differences
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.naive_bayes import GaussianNB
@@ -110,6 +113,40 @@ def test_copies_of_a_clip_and_groups_stay_together():
     same = pd.DataFrame({"audio__0": (np.arange(60) % 6).astype(float)}, index=X.index)
     refiner.set_params(groups=speakers, cv=3).fit(same, given)
     assert refiner.votes_["echo"].eq("angry").all()
+
+
+def test_unlabelled_clips_need_no_group():
+    X, _, given = planted(60)
+    y = given.astype(object)
+    y[:20] = None
+    groups = pd.Series(np.arange(40) % 7, index=X.index[20:])
+    refiner = LabelRefiner(groups=groups, random_state=0).fit(X, y)
+    assert refiner.votes_.notna().any(axis=1).to_numpy()[20:].all()
+
+
+def test_columns_of_probabilities_are_those_of_the_classes_left():
+    def drop(X, y):
+        return X[y != "happy"], y[y != "happy"]
+
+    X, truth, given = planted()
+    weak = make_sampling_pipeline(FunctionSampler(func=drop), LogisticRegression())
+    refiner = LabelRefiner({"two": weak}, rule="majority", random_state=0)
+    refiner.fit(X, given)
+    says = refiner.votes_["two"].to_numpy()
+    for label in ("angry", "sad"):
+        assert (says[truth == label] == label).mean() > 0.9
+
+
+def test_settings_of_sklearn_reach_other_processes():
+    X, _, given = planted(60)
+    # A selector by name wants a frame
+    columns = make_column_transformer(
+        ("passthrough", make_column_selector(pattern="__"))
+    )
+    weak = make_pipeline(StandardScaler(), columns, GaussianNB())
+    with sklearn.config_context(transform_output="pandas"):
+        for n_jobs in (1, 2):
+            LabelRefiner(weak, random_state=0, n_jobs=n_jobs).fit(X, given)
 
 
 def test_held_out_rows_change_nothing():
