@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,11 @@ def small_clips(tmp_path_factory):
         n_speakers=3,
         random_state=0,
     )
+
+
+@pytest.fixture
+def interruptible():
+    """Let Ctrl-C interrupt: jobs in the background are started with it ignored."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)

@@ -164,7 +164,7 @@ def test_workers_encode_and_only_the_caller_writes(cluster, files):
 )
 # joblib says so where the interrupt came while a result was being stored.
 @pytest.mark.filterwarnings("ignore:.*still being processed by the workers")
-def test_an_interrupt_leaves_no_tasks(cluster, tmp_path, log):
+def test_an_interrupt_leaves_no_tasks(cluster, tmp_path, log, interruptible):
     files = _files(tmp_path, 16)
     encoder = ByteHistogramEncoder(log=log, delay=0.25, batch_size=1)
 
@@ -175,17 +175,12 @@ def test_an_interrupt_leaves_no_tasks(cluster, tmp_path, log):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt, daemon=True)
-    # Jobs in the background are started with interrupts ignored.
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with parallel_config(**cluster), pytest.raises(KeyboardInterrupt):
-            thread.start()
-            encoder.transform(files)
-        # Whatever joblib says as its generator goes, it says here.
-        gc.collect()
-        thread.join()
-    finally:
-        signal.signal(signal.SIGINT, usual)
+    with parallel_config(**cluster), pytest.raises(KeyboardInterrupt):
+        thread.start()
+        encoder.transform(files)
+    # Whatever joblib says as its generator goes, it says here.
+    gc.collect()
+    thread.join()
     # Tasks that were handed out may end; no others start.
     before = None
     while before != (before := _encoded(log)):

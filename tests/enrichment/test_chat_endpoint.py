@@ -460,7 +460,7 @@ def test_what_is_no_key_is_not_shown(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no os.kill of SIGINT")
-def test_ctrl_c_keeps_what_is_finished():
+def test_ctrl_c_keeps_what_is_finished(interruptible):
     release = threading.Event()
     texts = [f"text {i}" for i in range(40)]
 
