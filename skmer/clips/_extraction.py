@@ -134,9 +134,11 @@ class _Work:
                     absent += (found + start).tolist()
                     continue
                 rows, take = self.expand(found + start)
+                keys = [self.keys[i] for i in found + start]
                 if take is not None:
                     arrays = {name: array[take] for name, array in arrays.items()}
-                self.sink.receive(rows, arrays, [self.keys[i] for i in found + start])
+                    keys = [keys[i] for i in take]
+                self.sink.receive(rows, arrays, keys)
             for i in np.flatnonzero(batch.status == Record.STATUS["error"]):
                 self.fail_as_noted(self.rows_of(start + i), batch.note(i))
             missed = np.flatnonzero(batch.status == Record.STATUS["absent"])

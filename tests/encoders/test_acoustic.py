@@ -58,6 +58,13 @@ def test_cached_sequences_are_loaded_on_use_and_pickle_small(tones, tmp_path):
     np.testing.assert_array_equal(np.asarray(cell), plain[0, 0])
 
 
+def test_cached_sequences_of_clips_that_occur_twice(tones):
+    encoder = AcousticEncoder(pooling=None)
+    once = encoder.fit_transform(tones)
+    again = encoder.transform([tones[1], tones[0], tones[1], tones[1]])
+    assert again[:, 0].tolist() == [once[i, 0] for i in (1, 0, 1, 1)]
+
+
 def test_rate_changes_the_features(tones):
     one = AcousticEncoder(cache=None).transform(tones)
     two = AcousticEncoder(rate=8000, cache=None).transform(tones)
