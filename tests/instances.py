@@ -11,6 +11,7 @@ from skmer.alignment import ContrastiveAligner
 from skmer.clips import ClipTable
 from skmer.encoders import (
     AcousticEncoder,
+    AdaptedSpeechEncoder,
     OpenFaceEncoder,
     PrecomputedEncoder,
     SpeechEncoder,
@@ -130,6 +131,8 @@ CLIP_ENCODERS = [
 # Public estimators that are neither, each with where it is tested.
 ELSEWHERE = {
     ClipTable: "tests/clips/test_table.py",
+    # Learns from labels, which the common checks of clips do not have
+    AdaptedSpeechEncoder: "tests/encoders/test_adapted.py",
     # Checked on files of features, which the common clips do not have
     OpenFaceEncoder: "tests/encoders/test_openface.py",
     PrecomputedEncoder: "tests/encoders/test_precomputed.py",

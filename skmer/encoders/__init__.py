@@ -1,6 +1,7 @@
 """Transformers from clips to features."""
 
 from skmer.encoders._acoustic import AcousticEncoder
+from skmer.encoders._adapted import AdaptedSpeechEncoder
 from skmer.encoders._mertools_io import write_mertools
 from skmer.encoders._openface import OpenFaceEncoder
 from skmer.encoders._precomputed import PrecomputedEncoder
@@ -10,6 +11,7 @@ from skmer.encoders._visual import VisualEncoder
 
 __all__ = [
     "AcousticEncoder",
+    "AdaptedSpeechEncoder",
     "OpenFaceEncoder",
     "PrecomputedEncoder",
     "SpeechEncoder",

@@ -1,5 +1,11 @@
 """Plain torch networks and what trains them."""
 
+from skmer.modules._adapters import (
+    AdaptedLayers,
+    BottleneckAdapter,
+    FrozenBlocks,
+    bucketed_batches,
+)
 from skmer.modules._attention import AttentionFusion
 from skmer.modules._concat import ConcatFusion
 from skmer.modules._contrastive import ContrastiveFusion
@@ -28,12 +34,15 @@ from skmer.modules._tokens import ModalTokenFusion
 from skmer.modules._training import Training, limited_threads, shuffled_batches, train
 
 __all__ = [
+    "AdaptedLayers",
     "AttentionFusion",
+    "BottleneckAdapter",
     "ConcatFusion",
     "ContrastiveFusion",
     "CrossAttentionFusion",
     "Dropout",
     "DynamicWeightingFusion",
+    "FrozenBlocks",
     "LateFusion",
     "LearnedTemperature",
     "LowRankFusion",
@@ -51,6 +60,7 @@ __all__ = [
     "Training",
     "add_noise",
     "bernoulli",
+    "bucketed_batches",
     "central_moment_discrepancy",
     "info_nce",
     "limited_threads",
