@@ -12,7 +12,8 @@ def clip_ids(X):
     Parameters
     ----------
     X : DataFrame, Series, or array-like of shape (n_clips, ...)
-        A frame or Series has its index; a list or array of paths, the paths.
+        A frame or Series has its index; a list or array of paths, the paths. Path
+        objects become strings.
 
     Returns
     -------
@@ -20,12 +21,38 @@ def clip_ids(X):
         None for arrays and lists that are not of paths.
     """
     if isinstance(X, (pd.DataFrame, pd.Series)):
-        return X.index
+        return plain_ids(X.index)
     if getattr(X, "ndim", 1) != 1 or not len(X):
         return None
     if not all(isinstance(cell, (str, os.PathLike)) for cell in X):
         return None
     return pd.Index([os.fspath(cell) for cell in X])
+
+
+def plain_ids(index):
+    """Return clip ids with strings in place of Path objects.
+
+    Parameters
+    ----------
+    index : Index
+        Clip ids.
+
+    Returns
+    -------
+    ids : Index
+        The index itself where it holds no Path.
+    """
+    # Strings have a dtype of their own; tuples of a MultiIndex are no paths
+    if index.dtype != object or not any(isinstance(c, os.PathLike) for c in index):
+        return index
+    return pd.Index([os.fspath(c) if isinstance(c, os.PathLike) else c for c in index])
+
+
+def known_clips(index):
+    """Return a sentence that names clips of an index, for messages."""
+    if not len(index):
+        return "It knows no clip."
+    return f"It knows clips such as {', '.join(map(repr, index[:2]))}."
 
 
 def look_up(series, ids, name, *, required=True):
@@ -49,10 +76,16 @@ def look_up(series, ids, name, *, required=True):
 
     Raises
     ------
+    TypeError
+        If it is no Series.
     ValueError
         If X has no clip ids, a clip has two different values, or a value that is
         required is missing.
     """
+    if not isinstance(series, pd.Series):
+        raise TypeError(
+            f"{name} must be a Series indexed by clip id. Got {type(series).__name__}."
+        )
     if ids is None:
         raise ValueError(
             f"{name} is a Series indexed by clip id, but X has no clip ids. Pass a "
@@ -60,6 +93,7 @@ def look_up(series, ids, name, *, required=True):
             "steps before), or a list of paths."
         )
     known = series.dropna()
+    known.index, ids = plain_ids(known.index), plain_ids(ids)
     lookup = known[~known.index.duplicated()]
     if len(lookup) < len(known):
         first = lookup.loc[known.index].to_numpy()
@@ -77,7 +111,8 @@ def look_up(series, ids, name, *, required=True):
         clip = ids[int(np.argmax(absent))]
         raise ValueError(
             f"{name} has no value for clip {clip!r} ({int(absent.sum())} of "
-            f"{len(ids)} rows lack one). Index it by the clip ids of X."
+            f"{len(ids)} rows lack one). {known_clips(lookup.index)} Index it by the "
+            "clip ids of X."
         )
     return values
 

@@ -23,6 +23,22 @@ def test_paths_are_ids_and_arrays_have_none():
     assert clip_ids(["a.mp4", None]) is None
 
 
+def test_path_objects_are_the_strings_they_stand_for():
+    frame = pd.DataFrame({"a": [1, 2]}, index=[Path("x/a.mp4"), Path("x/b.mp4")])
+    assert clip_ids(frame).tolist() == ["x/a.mp4", "x/b.mp4"]
+    by_path = pd.Series([1, 2], index=frame.index)
+    by_string = pd.Series([1, 2], index=["x/a.mp4", "x/b.mp4"])
+    for series in (by_path, by_string):
+        for ids in (frame.index[::-1], by_string.index[::-1], frame.index[[1, 0]]):
+            assert look_up(series, ids, "groups").tolist() == [2, 1]
+    assert isinstance(by_path.index[0], Path)
+    mixed = pd.Series([1, 2], index=[Path("x/a.mp4"), "x/b.mp4"])
+    assert look_up(mixed, by_string.index, "groups").tolist() == [1, 2]
+    twice = pd.Series([1, 2], index=[Path("x/a.mp4"), "x/a.mp4"])
+    with pytest.raises(ValueError, match="different values for clip 'x/a.mp4'"):
+        look_up(twice, by_string.index, "groups")
+
+
 def test_look_up_follows_the_rows():
     series = pd.Series({"a": 1, "b": 2, "c": np.nan})
     values = look_up(series, pd.Index(["b", "a", "b"]), "groups")
@@ -44,6 +60,16 @@ def test_look_up_says_what_lacks():
         look_up(pd.Series({"a": 1}), pd.Index(["a", "z"]), "weights")
     with pytest.raises(ValueError, match="X has no clip ids"):
         look_up(pd.Series({"a": 1}), None, "weights")
+    stems = pd.Series({"a": 1, "b": 2, "c": 3})
+    with pytest.raises(ValueError, match=r"clips such as 'a', 'b'\. Index it by"):
+        look_up(stems, pd.Index(["clips/a.mp4"]), "groups")
+    with pytest.raises(ValueError, match="It knows no clip"):
+        look_up(pd.Series([None], index=["a"]), pd.Index(["a"]), "groups")
+
+
+def test_look_up_wants_a_series_and_does_not_print_the_rest():
+    with pytest.raises(TypeError, match=r"groups must be a Series .* Got list\.$"):
+        look_up(list(range(2000)), pd.Index(["a"]), "groups")
 
 
 def test_unit_codes():
