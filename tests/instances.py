@@ -18,7 +18,12 @@ from skmer.encoders import (
     TextEncoder,
     VisualEncoder,
 )
-from skmer.enrichment import ChatAnnotator, ContextEnricher, Transcriber
+from skmer.enrichment import (
+    ChatAnnotator,
+    ContextEnricher,
+    OmniAnnotator,
+    Transcriber,
+)
 from skmer.ensemble import (
     FoldVotingClassifier,
     SeedVotingClassifier,
@@ -139,6 +144,7 @@ ELSEWHERE = {
     # These give a table of clips, where the common checks want features
     ChatAnnotator: "tests/enrichment/test_chat.py",
     ContextEnricher: "tests/enrichment/test_context.py",
+    OmniAnnotator: "tests/enrichment/test_omni.py",
     Transcriber: "tests/enrichment/test_transcriber.py",
 }
 

@@ -215,6 +215,7 @@ def load_backbone(
     compile=False,
     device_map=None,
     part=None,
+    config_part=None,
     overrides=None,
 ):
     """Return a model, loaded at first use and then shared by the whole process.
@@ -243,6 +244,9 @@ def load_backbone(
         model are put that no single device holds. Needs accelerate.
     part : str or None, default=None
         Attribute of the loaded model to keep, such as ``"encoder"``.
+    config_part : str or None, default=None
+        Attribute of the configuration that is the configuration of ``kind``, where
+        there is one: the weights of that part alone are loaded.
     overrides : dict or None, default=None
         Attributes of the configuration to set before loading; a name may lead into
         a part of it (``"vision_config.num_hidden_layers"``).
@@ -263,7 +267,7 @@ def load_backbone(
     overrides = dict(overrides or {})
     others = (
         *(kind, device, dtype, n_layers, attn_implementation, part, compile),
-        *(repr(device_map), *sorted(overrides.items())),
+        *(repr(device_map), config_part, *sorted(overrides.items())),
     )
     if device_map is not None:
         import_optional("accelerate", f"device_map={device_map!r}")
@@ -277,6 +281,8 @@ def load_backbone(
         )
         for name, value in overrides.items():
             _set(config, name, value)
+        if config_part is not None:
+            config = getattr(config, config_part, config)
         if n_layers is not None:
             name = depth_name(config)
             depth = getattr(config, name)

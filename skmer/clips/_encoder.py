@@ -10,8 +10,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skmer._config import get_config
-from skmer.cache import config_digest, open_store
-from skmer.clips._cells import resolve_cells
+from skmer.cache import config_digest, open_store, text_id
+from skmer.clips._cells import is_path_column, resolve_cells
 from skmer.clips._extraction import encode_in_tasks, extract
 from skmer.clips._sinks import Columns, Matrix, Reduced
 from skmer.exceptions import ExtractionWarning
@@ -158,6 +158,25 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
         only lie beside the clips names them here.
         """
         return cells
+
+    def _identities(self, cells, store):
+        """Return what identifies the content of cells.
+
+        Parameters
+        ----------
+        cells : list
+            From ``_cells``, without None.
+        store : FeatureStore
+            Knows the contents of files that it has seen.
+
+        Returns
+        -------
+        identities : list of (bytes of length 16 or OSError)
+            An error in place of one that cannot be read.
+        """
+        if is_path_column(self._column):
+            return store.content_ids(self._sources(cells))
+        return [text_id(text) for text in cells]
 
     def _parts(self):
         """Return the columns that each array of a record fills.

@@ -10,8 +10,7 @@ from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from skmer._config import get_config, thread_settings
-from skmer.cache import Record, make_keys, text_id
-from skmer.clips._cells import is_path_column
+from skmer.cache import Record, make_keys
 from skmer.exceptions import MediaError
 
 # Failures that may be gone the next time: never stored.
@@ -107,9 +106,7 @@ class _Work:
 
     def identities(self, cells):
         """Return what identifies the content of cells, an error where unreadable."""
-        if is_path_column(self.encoder._column):
-            return self.store.content_ids(self.encoder._sources(cells))
-        return [text_id(text) for text in cells]
+        return self.encoder._identities(cells, self.store)
 
     def rows_of(self, number):
         """Return the rows that hold one clip."""

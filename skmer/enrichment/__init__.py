@@ -2,6 +2,7 @@
 
 from skmer.enrichment._chat import ChatAnnotator
 from skmer.enrichment._context import ContextEnricher
+from skmer.enrichment._omni import OmniAnnotator
 from skmer.enrichment._transcriber import Transcriber
 
-__all__ = ["ChatAnnotator", "ContextEnricher", "Transcriber"]
+__all__ = ["ChatAnnotator", "ContextEnricher", "OmniAnnotator", "Transcriber"]

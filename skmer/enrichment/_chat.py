@@ -1,50 +1,41 @@
 """ChatAnnotator: what a language model says about the words of clips."""
 
 import json
-import warnings
-from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import NotFittedError
 
-from skmer.cache import Record, make_keys, text_id
-from skmer.clips import ClipEncoder
+from skmer.cache import Record, make_keys
 from skmer.clips._cells import resolve_cells
+from skmer.enrichment._annotator import Annotator
 from skmer.enrichment._chat_prompts import (
     FIELDS,
     LANGUAGES,
+    TEXTS,
     answer_schema,
-    check_classes,
     clip_data,
     instruction,
     join_keywords,
     read_answer,
+    read_keywords,
+    read_sentence,
 )
 from skmer.enrichment._chat_rows import (
     LOOKUP,
-    Answers,
     as_number,
-    as_record,
     clip_contexts,
     estimate_tokens,
     first_rows,
     row_index,
 )
-from skmer.enrichment._endpoint import STRUCTURED, Endpoint, check_address
-from skmer.exceptions import ExtractionWarning, MediaError
+from skmer.enrichment._endpoint import STRUCTURED, check_address
 from skmer.utils import as_object_column
-from skmer.utils._sklearn import Interval, StrOptions, _fit_context
-
-_PER_PRICE = 1e6
-# Frames from a warning to who called annotate, labels...; scikit-learn wraps
-# transform in one more.
-_CALLER = 3
+from skmer.utils._sklearn import Interval, StrOptions
 
 
-class ChatAnnotator(ClipEncoder):
+class ChatAnnotator(Annotator):
     """Ask a language model which emotion the words of clips express.
 
     The model answers with a label out of a given set, keywords and a short reason.
@@ -181,6 +172,7 @@ class ChatAnnotator(ClipEncoder):
     """
 
     _column = "text"
+    _answer_fields = FIELDS
     _cache_version = 1
     _remedy = (
         "Put Transcriber(...) before it, or transcripts beside the clips and "
@@ -263,190 +255,6 @@ class ChatAnnotator(ClipEncoder):
         self.on_error = on_error
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Check X and the parameters; nothing is learned and nothing is asked.
-
-        Parameters
-        ----------
-        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
-            As for :meth:`transform`.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : ChatAnnotator
-
-        Raises
-        ------
-        TypeError
-            If X, ``classes`` or ``extra_body`` hold what they may not.
-        ValueError
-            If no clip has words and ``on_error="raise"``, or a parameter is not one
-            that requests can be made of.
-        """
-        self._namespace()
-        cells = self._cells(X)
-        if all(cell is None for cell in cells):
-            self._complain_all_missing(len(cells))
-        names = X.columns if isinstance(X, pd.DataFrame) else ["text"]
-        self.feature_names_in_ = np.asarray([str(name) for name in names], object)
-        self.n_features_in_ = len(names)
-        return self
-
-    def fit_transform(self, X, y=None):
-        """Fit to X and transform it.
-
-        Parameters
-        ----------
-        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
-            As for :meth:`transform`.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        table : DataFrame of shape (n_clips, n_columns + 3)
-            As :meth:`transform` returns it.
-        """
-        return self.fit(X, y).transform(X)
-
-    def transform(self, X):
-        """Add to the table of clips what the model says about them.
-
-        Parameters
-        ----------
-        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
-            A table of clips with a column ``text``, as
-            :class:`~skmer.clips.ClipTable` and
-            :class:`~skmer.enrichment.Transcriber` give, or texts. A clip whose text
-            is None or NaN, or blank, is not asked about.
-
-        Returns
-        -------
-        table : DataFrame of shape (n_clips, n_columns + 3)
-            X, or texts as a column ``text``, and after it ``chat__label``,
-            ``chat__keywords`` (joined by commas) and ``chat__reason`` of dtype
-            object: str, None where missing. Rows in the order of X, with its index.
-
-        Raises
-        ------
-        EndpointError
-            If the server cannot be used at all. What was answered is in the cache.
-        MediaError
-            If no answer comes for a clip and ``on_error="raise"``.
-        MissingDependencyError
-            If the package openai is not installed.
-        TypeError, ValueError
-            If X is no table of clips or has the new columns already, or a parameter
-            is not one that requests can be made of.
-        """
-        table = self._table(X)
-        fields = self._fields(X, _CALLER + 1)
-        keywords = [join_keywords(words, self.language) for words in fields["keywords"]]
-        for field, cells in (fields | {"keywords": keywords}).items():
-            table[f"{self.name}__{field}"] = pd.Series(
-                as_object_column(cells), index=table.index, dtype=object
-            )
-        return table
-
-    def annotate(self, X):
-        """Return what the model says about clips.
-
-        Parameters
-        ----------
-        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
-            As for :meth:`transform`.
-
-        Returns
-        -------
-        fields : DataFrame of shape (n_clips, 3)
-            Columns ``label`` and ``reason`` (str) and ``keywords`` (list of str), None
-            where missing; X's index.
-        """
-        fields = self._fields(X, _CALLER)
-        columns = {name: as_object_column(cells) for name, cells in fields.items()}
-        return pd.DataFrame(columns, index=row_index(X), dtype=object)
-
-    def labels(self, X):
-        """Return the labels that the model gives to clips.
-
-        Parameters
-        ----------
-        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
-            As for :meth:`transform`.
-
-        Returns
-        -------
-        labels : Series of length n_clips
-            Labels (str), None where missing, indexed by clip id: a second opinion
-            for estimators that take such.
-        """
-        labels = self._fields(X, _CALLER)["label"]
-        return pd.Series(
-            as_object_column(labels), index=row_index(X), name=self.name, dtype=object
-        )
-
-    def failures(self, X):
-        """List the clips that have no label though they have words.
-
-        Reads the cache and asks only for what is not in it.
-
-        Parameters
-        ----------
-        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
-            As for :meth:`transform`.
-
-        Returns
-        -------
-        table : DataFrame of shape (n_failures, 3)
-            Columns ``clip`` (the id), ``stage`` (``"answer"``: none came;
-            ``"content"``: it holds no label) and ``error``; X's index.
-        """
-        answers, failures = self._extract(X, raising=False)
-        index = row_index(X)
-        rows = {f.position: (f.clip, f.stage, f.reason) for f in failures}
-        for i, (_, problem) in enumerate(self._read(answers)):
-            if problem is not None:
-                rows[i] = (str(index[i]), "content", problem)
-        places = sorted(rows)
-        return pd.DataFrame(
-            [rows[i] for i in places],
-            columns=["clip", "stage", "error"],
-            index=index[places],
-            dtype=object,
-        )
-
-    def usage(self, X):
-        """Count the tokens of the answers, and what they cost.
-
-        Reads the cache and asks only for what is not in it.
-
-        Parameters
-        ----------
-        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
-            As for :meth:`transform`.
-
-        Returns
-        -------
-        table : DataFrame of shape (n_clips, 3)
-            Columns ``prompt_tokens`` and ``completion_tokens`` as the server counted
-            them, and ``cost`` by ``prices``; NaN where that is not known. A clip that
-            was not asked about, as its words are those of a clip above it, costs
-            nothing. Tries that failed are not counted.
-        """
-        answers, _ = self._extract(X, raising=False)
-        counts = np.zeros((len(answers), 2))
-        for i in first_rows(self._cells(X)):
-            answer = answers[i] or {"prompt_tokens": None, "completion_tokens": None}
-            counts[i] = answer["prompt_tokens"], answer["completion_tokens"]
-        table = pd.DataFrame(
-            counts, columns=["prompt_tokens", "completion_tokens"], index=row_index(X)
-        )
-        table["cost"] = self._cost(counts)
-        return table
-
     def dry_run(self, X):
         """Show what :meth:`transform` would send; nothing is sent.
 
@@ -489,40 +297,7 @@ class ChatAnnotator(ClipEncoder):
             index=row_index(X),
         )
 
-    def get_feature_names_out(self, input_features=None):
-        """Return the names of the table's columns.
-
-        Parameters
-        ----------
-        input_features : array-like of str, default=None
-            Names of the columns of X; None for those that ``fit`` saw.
-
-        Returns
-        -------
-        names : ndarray of str of shape (n_columns + 3,)
-
-        Raises
-        ------
-        NotFittedError
-            If neither is there.
-        """
-        if input_features is None:
-            if not hasattr(self, "feature_names_in_"):
-                raise NotFittedError(
-                    "ChatAnnotator keeps the columns of X: call fit with it, or give "
-                    "their names as input_features."
-                )
-            input_features = self.feature_names_in_
-        names = [*map(str, input_features), *self._feature_names()]
-        return np.asarray(names, dtype=object)
-
     # What ClipEncoder asks for
-
-    def _feature_names(self):
-        return [f"{self.name}__{field}" for field in FIELDS]
-
-    def _encode(self, cells):
-        raise NotImplementedError("ChatAnnotator asks in _results, many at once.")
 
     def _cells(self, X):
         """Return what the model is told about each clip."""
@@ -549,76 +324,42 @@ class ChatAnnotator(ClipEncoder):
             "extra_body": self.extra_body,
         }
 
-    def _sink(self, n_clips, store):
-        return Answers(n_clips)
+    # What Annotator asks for
 
-    def _results(self, cells, stop):
-        endpoint = Endpoint(
-            self.model,
-            owner=type(self).__name__,
-            base_url=self.base_url,
-            api_key_env=self.api_key_env,
-            structured=self.structured,
-            options=self._options(),
-            concurrency=self.concurrency,
-            max_retries=self.max_retries,
-            timeout=float(self.timeout),
-        )
-        numbers, records, late = [], [], []
-        asked = endpoint.ask(
-            len(cells), lambda i: self._messages(cells[i]), self._schema(), stop, late
-        )
-        try:
-            for numbers, replies in asked:
-                records = [as_record(reply) for reply in replies]
-                yield numbers, records
-        except BaseException:
-            # Ctrl-C, as a rule while what was yielded last was being stored.
-            asked.close()
-            self._keep([cells[i] for i in numbers], records)
-            self._keep([cells[i] for i, _ in late], [as_record(r) for _, r in late])
-            raise
+    def _index(self, X):
+        return row_index(X)
 
-    def _keep(self, cells, records):
-        """Store answers that nobody else will."""
-        keys = make_keys([text_id(cell) for cell in cells], self._namespace())
-        self._store().put_many(
-            [
-                (key, record)
-                for key, record in zip(keys, records, strict=True)
-                if isinstance(record, Record)
-            ]
+    def _as_table(self, X):
+        if isinstance(X, pd.DataFrame):
+            return X
+        texts = resolve_cells(X, "text", type(self).__name__)
+        return pd.DataFrame(
+            {"text": as_object_column(texts)}, index=row_index(X), dtype=object
         )
 
-    def _extract(self, X, *, raising):
-        self._validate_params()
-        try:
-            answers, failures = super()._extract(X, raising=raising)
-        except MediaError as error:
-            # It names what the model was told; the clip's name is of more use.
-            clip = str(row_index(X)[self._cells(X).index(error.clip)])
-            named = MediaError(clip, "answer", error.reason)
-            named.add_note(
-                "With on_error='nan' clips without an answer have missing fields, and "
-                "failures(X) lists them. Answers that came are in the cache."
-            )
-            raise named from None
-        index = row_index(X)
-        return answers, [
-            replace(f, clip=str(index[f.position]), stage="answer") for f in failures
-        ]
+    def _count_cut(self, X):
+        texts = resolve_cells(X, "text", type(self).__name__)
+        return sum(t is not None and len(t) > self.max_chars for t in texts)
 
-    # Requests
+    def _as_cell(self, value):
+        return value if isinstance(value, str) else join_keywords(value, self.language)
 
-    def _classes(self):
-        return check_classes(self.classes)
+    def _read_answer(self, content, finish):
+        readers = {
+            "keywords": lambda words: read_keywords(words, self.max_keywords),
+            "reason": read_sentence,
+        }
+        return read_answer(content, finish, self._classes(), readers)
 
     def _schema(self):
-        return answer_schema(self._classes())
+        words = {"type": "array", "items": {"type": "string"}}
+        return answer_schema(
+            self._classes(), {"keywords": words, "reason": {"type": "string"}}
+        )
 
     def _instruction(self):
         return instruction(
-            self._classes(), self.language, self.prompt, self.max_keywords
+            TEXTS[self.language], self._classes(), self.prompt, self.max_keywords
         )
 
     def _messages(self, data):
@@ -630,65 +371,12 @@ class ChatAnnotator(ClipEncoder):
             {"role": "user", "content": data},
         ]
 
-    def _options(self):
-        options = {
-            "temperature": as_number(self.temperature, float),
-            "seed": as_number(self.seed, int),
-            "max_tokens": as_number(self.max_tokens, int),
-            "extra_body": self.extra_body,
-        }
-        return {name: value for name, value in options.items() if value is not None}
-
-    # Answers
-
-    def _fields(self, X, stacklevel):
-        """Return the fields of all clips, each a list, with a warning for all else."""
-        answers, failures = self._extract(X, raising=self.on_error == "raise")
-        owner, n_clips = type(self).__name__, len(answers)
-        read = self._read(answers)
-        problems = [(i, problem) for i, (_, problem) in enumerate(read) if problem]
-        texts = resolve_cells(X, "text", owner)
-        n_cut = sum(t is not None and len(t) > self.max_chars for t in texts)
-        said = []
-        if failures:
-            said.append(
-                f"{len(failures)} of {n_clips} clips have no answer, the first: "
-                f"{failures[0].clip}: {failures[0].reason}. failures(X) lists them."
-            )
-        if problems:
-            row, problem = problems[0]
-            said.append(
-                f"the answers for {len(problems)} of {n_clips} clips hold no label of "
-                f"the set, which is then missing, the first: {row_index(X)[row]}: "
-                f"{problem}. failures(X) lists them."
-            )
-        if n_cut:
-            said.append(
-                f"{n_cut} of {n_clips} texts are longer than max_chars="
-                f"{self.max_chars} and were sent without their middle."
-            )
-        for text in said:
-            warnings.warn(f"{owner}: {text}", ExtractionWarning, stacklevel=stacklevel)
-        return {field: [fields[field] for fields, _ in read] for field in FIELDS}
-
-    def _read(self, answers):
-        """Return the fields of each answer, and why there is no label."""
-        classes = self._classes()
-        nothing = dict.fromkeys(FIELDS), None
-        return [
-            nothing
-            if answer is None
-            else read_answer(
-                answer["content"], answer["finish"], classes, self.max_keywords
-            )
-            for answer in answers
-        ]
-
     def _absent(self, cells):
         """Return the rows that requests would be made for."""
         rows = first_rows(cells)
-        keys = make_keys([text_id(cells[i]) for i in rows], self._namespace())
         store, absent = self._store(), []
+        identities = self._identities([cells[i] for i in rows], store)
+        keys = make_keys(identities, self._namespace())
         for start in range(0, len(keys), LOOKUP):
             batch = store.get_many(keys[start : start + LOOKUP])
             if not len(batch.status):
@@ -696,36 +384,3 @@ class ChatAnnotator(ClipEncoder):
             missing = np.flatnonzero(batch.status == Record.STATUS["absent"])
             absent += [rows[i] for i in missing + start]
         return absent
-
-    def _cost(self, counts):
-        prices = (np.nan, np.nan) if self.prices is None else self.prices
-        if len(prices) != 2 or not all(isinstance(p, Real) for p in prices):
-            raise ValueError(
-                "prices must be two numbers, what a million tokens of input and of "
-                f"output cost. Got {self.prices!r}."
-            )
-        # What is not asked for costs nothing, whatever the price.
-        cost = np.where(counts == 0, 0.0, counts * np.array(prices, dtype=float))
-        return cost.sum(axis=1) / _PER_PRICE
-
-    def _table(self, X):
-        """Return the columns that the new ones are added to, the caller's own."""
-        if not isinstance(X, pd.DataFrame):
-            texts = resolve_cells(X, "text", type(self).__name__)
-            X = pd.DataFrame(
-                {"text": as_object_column(texts)}, index=row_index(X), dtype=object
-            )
-        names = [str(name) for name in X.columns]
-        taken = [name for name in self._feature_names() if name in names]
-        if taken:
-            raise ValueError(
-                f"X has a column {taken[0]!r} already. Give this ChatAnnotator another "
-                f"name than {self.name!r}."
-            )
-        seen = list(getattr(self, "feature_names_in_", names))
-        if names != seen:
-            raise ValueError(
-                f"X has the columns {', '.join(names)}, but fit saw {', '.join(seen)}. "
-                "Pass the same ones, in this order."
-            )
-        return X.copy()

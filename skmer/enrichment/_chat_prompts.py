@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from skmer.enrichment._endpoint_answers import json_objects
 
 FIELDS = ("label", "keywords", "reason")
-_TEXTS = {
+TEXTS = {
     "en": {
         "task": (
             "You annotate clips of speech for research on emotions. You are given the "
@@ -53,7 +53,7 @@ _TEXTS = {
         "comma": "、",
     },
 }
-LANGUAGES = tuple(_TEXTS)
+LANGUAGES = tuple(TEXTS)
 # What chat templates and tokenizers may take for the end of a message or for another
 # speaker's turn (<|im_end|>, </s>, [INST]). JSON may spell them so.
 _SPELLED = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>[]"})
@@ -99,25 +99,24 @@ def check_classes(classes):
     return meanings
 
 
-def instruction(classes, language, prompt, max_keywords):
+def instruction(texts, classes, prompt, max_keywords=0):
     """Return what the model is told about its task.
 
     Parameters
     ----------
+    texts : dict of str to str
+        Its parts in one language, as in :data:`TEXTS`.
     classes : dict of str to (str or None)
         From :func:`check_classes`.
-    language : str
-        One of :data:`LANGUAGES`.
     prompt : str or None
         Takes the place of the description of the task.
-    max_keywords : int
-        How many keywords are asked for.
+    max_keywords : int, default=0
+        How many keywords are asked for, where any are.
 
     Returns
     -------
     text : str
     """
-    texts = _TEXTS[language]
     names = [
         f"- {name}" if not meaning else f"- {name}{texts['colon']}{meaning}"
         for name, meaning in classes.items()
@@ -141,8 +140,8 @@ def clip_data(text, context, max_chars):
 
     Parameters
     ----------
-    text : str
-        The transcript.
+    text : str or None
+        The transcript; None leaves it out.
     context : dict of str to (str, int, float or bool), str, or None
         What else is known.
     max_chars : int
@@ -153,7 +152,7 @@ def clip_data(text, context, max_chars):
     data : str
         The JSON.
     """
-    data = {"text": shortened(text, max_chars)}
+    data = {} if text is None else {"text": shortened(text, max_chars)}
     if isinstance(context, dict):
         short = {name: shortened(v, max_chars) for name, v in context.items()}
         data = {"context": short} | data
@@ -174,33 +173,32 @@ def shortened(value, max_chars):
     return value[:head] + _GAP + value[len(value) - (room - head) :]
 
 
-def answer_schema(classes):
+def answer_schema(classes, evidence):
     """Return the JSON schema of an answer.
 
     Parameters
     ----------
     classes : dict of str to (str or None)
         From :func:`check_classes`.
+    evidence : dict of str to dict
+        The other fields and their schemas.
 
     Returns
     -------
     schema : dict
-        Keywords and reason come before the label: a model writes in this order,
-        and judges better after it has looked for evidence.
+        Evidence comes before the label: a model writes in this order, and judges
+        better after it has looked for evidence.
     """
+    label = {"type": "string", "enum": list(classes)}
     return {
         "type": "object",
-        "properties": {
-            "keywords": {"type": "array", "items": {"type": "string"}},
-            "reason": {"type": "string"},
-            "label": {"type": "string", "enum": list(classes)},
-        },
-        "required": ["keywords", "reason", "label"],
+        "properties": evidence | {"label": label},
+        "required": [*evidence, "label"],
         "additionalProperties": False,
     }
 
 
-def read_answer(content, finish, classes, max_keywords):
+def read_answer(content, finish, classes, readers):
     """Read the fields of an answer that may be anything.
 
     Parameters
@@ -211,19 +209,19 @@ def read_answer(content, finish, classes, max_keywords):
         Why it ended.
     classes : dict of str to (str or None)
         From :func:`check_classes`.
-    max_keywords : int
-        Keywords beyond are left out.
+    readers : dict of str to callable
+        The other fields, and what makes of whatever the model wrote for one what it
+        should be, or None.
 
     Returns
     -------
     fields : dict
-        ``label`` (str or None), ``keywords`` (list of str or None) and ``reason``
-        (str or None).
+        ``label`` (str or None) and the others.
     problem : str or None
         Why there is no label; None if there is one.
     """
-    nothing = dict.fromkeys(FIELDS)
-    answers = [a for a in json_objects(content) if not a.keys().isdisjoint(FIELDS)]
+    nothing = dict.fromkeys(["label", *readers])
+    answers = [a for a in json_objects(content) if not a.keys().isdisjoint(nothing)]
     if not answers:
         return (
             nothing,
@@ -238,11 +236,8 @@ def read_answer(content, finish, classes, max_keywords):
         # Which of them is the model's own is anyone's guess.
         return nothing, f"it holds different answers: {_quote(content)}"
     answer, label = answers[-1], labels.pop()
-    fields = {
-        "label": label,
-        "keywords": _keywords(answer.get("keywords"), max_keywords),
-        "reason": _sentence(answer.get("reason")),
-    }
+    fields = {name: read(answer.get(name)) for name, read in readers.items()}
+    fields = {"label": label} | fields
     if label is None:
         said = answer.get("label")
         return fields, f"{_quote(said)} is none of {', '.join(classes)}"
@@ -260,24 +255,26 @@ def join_keywords(keywords, language):
     """Return keywords as one text, None where there are none."""
     if not keywords:
         return None
-    return _TEXTS[language]["comma"].join(keywords)
+    return TEXTS[language]["comma"].join(keywords)
 
 
 def _plain(text):
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _sentence(value):
+def read_sentence(value):
+    """Return a text as one line, None where there is none."""
     if not isinstance(value, str):
         return None
     shown = "".join(c if c.isprintable() else " " for c in value)
     return " ".join(shown.split()) or None
 
 
-def _keywords(value, max_keywords):
+def read_keywords(value, max_keywords):
+    """Return words of a list, each once, None where it is none."""
     if not isinstance(value, list):
         return None
-    found = [word for word in map(_sentence, value) if word is not None]
+    found = [word for word in map(read_sentence, value) if word is not None]
     return list(dict.fromkeys(found))[:max_keywords]
 
 

@@ -162,7 +162,7 @@ class Writer:
             return_tensors="pt",
             **length,
         )
-        watch = _Watch()
+        watch = Watch()
         with _quiet_generation(), torch.inference_mode():
             tokens = backbone.model.generate(
                 inputs.input_features.to(
@@ -178,7 +178,7 @@ class Writer:
         return [text.strip() for text in texts]
 
 
-class _Watch:
+class Watch:
     """A logits processor that changes nothing and notes scores that are NaN."""
 
     def __init__(self):

@@ -1,0 +1,444 @@
+"""What annotators share: asking a model about clips, keeping and giving its answers."""
+
+import warnings
+from abc import abstractmethod
+from dataclasses import replace
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import NotFittedError
+
+from skmer.cache import Record, make_keys
+from skmer.clips import ClipEncoder
+from skmer.enrichment._chat_prompts import check_classes
+from skmer.enrichment._chat_rows import Answers, as_number, as_record, first_rows
+from skmer.enrichment._endpoint import Endpoint
+from skmer.exceptions import ExtractionWarning, MediaError
+from skmer.utils import as_object_column
+from skmer.utils._sklearn import _fit_context
+
+_PER_PRICE = 1e6
+# Frames from a warning to who called annotate, labels...; scikit-learn wraps
+# transform in one more.
+_CALLER = 3
+
+
+class Annotator(ClipEncoder):
+    """Base class of estimators that ask a model about clips.
+
+    A child says what is asked of each clip and how an answer is read; the parameters
+    below it lists in its own ``__init__``.
+    """
+
+    # Of an answer; a column each.
+    _answer_fields = ()
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Check X and the parameters; nothing is learned and nothing is asked.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            As for :meth:`transform`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : Annotator
+
+        Raises
+        ------
+        TypeError
+            If X, ``classes`` or ``extra_body`` hold what they may not.
+        ValueError
+            If there is nothing to ask of any clip and ``on_error="raise"``, or a
+            parameter is not one that requests can be made of.
+        """
+        self._namespace()
+        cells = self._cells(X)
+        if all(cell is None for cell in cells):
+            self._complain_all_missing(len(cells))
+        names = self._as_table(X).columns
+        self.feature_names_in_ = np.asarray([str(name) for name in names], object)
+        self.n_features_in_ = len(names)
+        return self
+
+    def fit_transform(self, X, y=None):
+        """Fit to X and transform it.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            As for :meth:`transform`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_clips, n_columns + 3)
+            As :meth:`transform` returns it.
+        """
+        return self.fit(X, y).transform(X)
+
+    def transform(self, X):
+        """Add to the table of clips what the model says about them.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            A table of clips, as :class:`~skmer.clips.ClipTable` and
+            :class:`~skmer.enrichment.Transcriber` give. Where no file is needed,
+            texts alone will do, else paths alone. A clip of which there is nothing
+            that the model takes in is not asked about.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_clips, n_columns + 3)
+            X, or the table that texts or paths stand for, and after its columns one
+            for each field of an answer, such as ``chat__label``, of dtype object:
+            str (lists joined by commas), None where missing. Rows in the order of X,
+            with its index.
+
+        Raises
+        ------
+        EndpointError
+            If the server cannot be used at all. What was answered is in the cache.
+        MediaError
+            If no answer comes for a clip and ``on_error="raise"``.
+        MissingDependencyError
+            If a package that the model needs is not installed.
+        TypeError, ValueError
+            If X is no table of clips or has the new columns already, or a parameter
+            is not one that requests can be made of.
+        """
+        table = self._table(X)
+        fields = self._fields(X, _CALLER + 1)
+        for field, values in fields.items():
+            cells = as_object_column([self._as_cell(value) for value in values])
+            table[f"{self.name}__{field}"] = pd.Series(
+                cells, index=table.index, dtype=object
+            )
+        return table
+
+    def annotate(self, X):
+        """Return what the model says about clips.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            As for :meth:`transform`.
+
+        Returns
+        -------
+        fields : DataFrame of shape (n_clips, 3)
+            A column for each field of an answer, such as ``label``: str or list of
+            str, None where missing; X's index.
+        """
+        fields = self._fields(X, _CALLER)
+        columns = {name: as_object_column(cells) for name, cells in fields.items()}
+        return pd.DataFrame(columns, index=self._index(X), dtype=object)
+
+    def labels(self, X):
+        """Return the labels that the model gives to clips.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            As for :meth:`transform`.
+
+        Returns
+        -------
+        labels : Series of length n_clips
+            Labels (str), None where missing, indexed by clip id: a second opinion
+            for estimators that take such.
+        """
+        labels = self._fields(X, _CALLER)["label"]
+        return pd.Series(
+            as_object_column(labels), index=self._index(X), name=self.name, dtype=object
+        )
+
+    def failures(self, X):
+        """List the clips that have no label though there was something to ask.
+
+        Reads the cache and asks only for what is not in it.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            As for :meth:`transform`.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_failures, 3)
+            Columns ``clip`` (the id), ``stage`` (``"answer"``: none came;
+            ``"content"``: it holds no label; else what of the clip could not be read)
+            and ``error``; X's index.
+        """
+        answers, failures = self._extract(X, raising=False)
+        index = self._index(X)
+        rows = {f.position: (f.clip, f.stage, f.reason) for f in failures}
+        for i, (_, problem) in enumerate(self._read(answers)):
+            if problem is not None:
+                rows[i] = (str(index[i]), "content", problem)
+        places = sorted(rows)
+        return pd.DataFrame(
+            [rows[i] for i in places],
+            columns=["clip", "stage", "error"],
+            index=index[places],
+            dtype=object,
+        )
+
+    def usage(self, X):
+        """Count the tokens of the answers, and what they cost.
+
+        Reads the cache and asks only for what is not in it.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            As for :meth:`transform`.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_clips, 3)
+            Columns ``prompt_tokens`` and ``completion_tokens`` as the server counted
+            them, and ``cost`` by ``prices``; NaN where that is not known. A clip that
+            was not asked about, as it is the same as a clip above it, costs nothing.
+            Tries that failed are not counted.
+        """
+        answers, _ = self._extract(X, raising=False)
+        counts = np.zeros((len(answers), 2))
+        for i in first_rows(self._cells(X)):
+            answer = answers[i] or {"prompt_tokens": None, "completion_tokens": None}
+            counts[i] = answer["prompt_tokens"], answer["completion_tokens"]
+        table = pd.DataFrame(
+            counts, columns=["prompt_tokens", "completion_tokens"], index=self._index(X)
+        )
+        table["cost"] = self._cost(counts)
+        return table
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the table's columns.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns of X; None for those that ``fit`` saw.
+
+        Returns
+        -------
+        names : ndarray of str of shape (n_columns + 3,)
+
+        Raises
+        ------
+        NotFittedError
+            If neither is there.
+        """
+        if input_features is None:
+            if not hasattr(self, "feature_names_in_"):
+                raise NotFittedError(
+                    f"{type(self).__name__} keeps the columns of X: call fit with it, "
+                    "or give their names as input_features."
+                )
+            input_features = self.feature_names_in_
+        names = [*map(str, input_features), *self._feature_names()]
+        return np.asarray(names, dtype=object)
+
+    # What a child says
+
+    @abstractmethod
+    def _index(self, X):
+        """Return the clip ids of the rows, an Index."""
+
+    @abstractmethod
+    def _as_table(self, X):
+        """Return the table that columns are added to: X, or what it stands for."""
+
+    @abstractmethod
+    def _schema(self):
+        """Return the JSON schema of an answer."""
+
+    @abstractmethod
+    def _messages(self, cell):
+        """Return the messages that ask about a clip, a list of dict."""
+
+    @abstractmethod
+    def _read_answer(self, content, finish):
+        """Return the fields of an answer, a dict, and why it holds no label."""
+
+    @abstractmethod
+    def _count_cut(self, X):
+        """Return how many texts are longer than ``max_chars``."""
+
+    def _as_cell(self, value):
+        """Return a field as it stands in the table, a str or None."""
+        return value
+
+    def _as_record(self, reply):
+        """Return what is stored of a Reply; an exception as it is."""
+        return as_record(reply)
+
+    # What ClipEncoder asks for
+
+    def _feature_names(self):
+        return [f"{self.name}__{field}" for field in self._answer_fields]
+
+    def _encode(self, cells):
+        raise NotImplementedError("Annotators ask in _results, many at once.")
+
+    def _sink(self, n_clips, store):
+        return Answers(n_clips)
+
+    def _results(self, cells, stop):
+        endpoint = Endpoint(
+            self.model,
+            owner=type(self).__name__,
+            base_url=self.base_url,
+            api_key_env=self.api_key_env,
+            structured=self.structured,
+            options=self._options(),
+            concurrency=self.concurrency,
+            max_retries=self.max_retries,
+            timeout=float(self.timeout),
+        )
+        numbers, records, late = [], [], []
+        asked = endpoint.ask(
+            len(cells), lambda i: self._messages(cells[i]), self._schema(), stop, late
+        )
+        try:
+            for numbers, replies in asked:
+                records = [self._as_record(reply) for reply in replies]
+                yield numbers, records
+        except BaseException:
+            # Ctrl-C, as a rule while what was yielded last was being stored.
+            asked.close()
+            self._keep([cells[i] for i in numbers], records)
+            self._keep(
+                [cells[i] for i, _ in late], [self._as_record(r) for _, r in late]
+            )
+            raise
+
+    def _keep(self, cells, records):
+        """Store answers that nobody else will."""
+        store, namespace = self._store(), self._namespace()
+        identities = self._identities(cells, store)
+        store.put_many(
+            [
+                (make_keys([identity], namespace)[0], record)
+                for identity, record in zip(identities, records, strict=True)
+                if isinstance(record, Record) and isinstance(identity, bytes)
+            ]
+        )
+
+    def _extract(self, X, *, raising):
+        self._validate_params()
+        try:
+            answers, failures = super()._extract(X, raising=raising)
+        except MediaError as error:
+            # It names what the model was told; the clip's name is of more use.
+            row = [str(cell) for cell in self._cells(X)].index(error.clip)
+            clip = str(self._index(X)[row])
+            named = MediaError(clip, _stage(error.stage), error.reason)
+            named.add_note(
+                "With on_error='nan' clips without an answer have missing fields, and "
+                "failures(X) lists them. Answers that came are in the cache."
+            )
+            raise named from None
+        index = self._index(X)
+        return answers, [
+            replace(f, clip=str(index[f.position]), stage=_stage(f.stage))
+            for f in failures
+        ]
+
+    def _options(self):
+        options = {
+            "temperature": as_number(self.temperature, float),
+            "seed": as_number(self.seed, int),
+            "max_tokens": as_number(self.max_tokens, int),
+            "extra_body": self.extra_body,
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+    # Answers
+
+    def _fields(self, X, stacklevel):
+        """Return the fields of all clips, each a list, with a warning for all else."""
+        answers, failures = self._extract(X, raising=self.on_error == "raise")
+        owner, n_clips = type(self).__name__, len(answers)
+        read = self._read(answers)
+        problems = [(i, problem) for i, (_, problem) in enumerate(read) if problem]
+        n_cut = self._count_cut(X)
+        said = []
+        if failures:
+            said.append(
+                f"{len(failures)} of {n_clips} clips have no answer, the first: "
+                f"{failures[0].clip}: {failures[0].reason}. failures(X) lists them."
+            )
+        if problems:
+            row, problem = problems[0]
+            said.append(
+                f"the answers for {len(problems)} of {n_clips} clips hold no label of "
+                f"the set, which is then missing, the first: {self._index(X)[row]}: "
+                f"{problem}. failures(X) lists them."
+            )
+        if n_cut:
+            said.append(
+                f"{n_cut} of {n_clips} texts are longer than max_chars="
+                f"{self.max_chars} and were sent without their middle."
+            )
+        for text in said:
+            warnings.warn(f"{owner}: {text}", ExtractionWarning, stacklevel=stacklevel)
+        return {
+            field: [fields[field] for fields, _ in read]
+            for field in self._answer_fields
+        }
+
+    def _read(self, answers):
+        """Return the fields of each answer, and why there is no label."""
+        nothing = dict.fromkeys(self._answer_fields), None
+        return [
+            nothing
+            if answer is None
+            else self._read_answer(answer["content"], answer["finish"])
+            for answer in answers
+        ]
+
+    def _classes(self):
+        return check_classes(self.classes)
+
+    def _cost(self, counts):
+        prices = (np.nan, np.nan) if self.prices is None else self.prices
+        if len(prices) != 2 or not all(isinstance(p, Real) for p in prices):
+            raise ValueError(
+                "prices must be two numbers, what a million tokens of input and of "
+                f"output cost. Got {self.prices!r}."
+            )
+        # What is not asked for costs nothing, whatever the price.
+        cost = np.where(counts == 0, 0.0, counts * np.array(prices, dtype=float))
+        return cost.sum(axis=1) / _PER_PRICE
+
+    def _table(self, X):
+        """Return the columns that the new ones are added to, the caller's own."""
+        table = self._as_table(X)
+        names = [str(name) for name in table.columns]
+        taken = [name for name in self._feature_names() if name in names]
+        if taken:
+            raise ValueError(
+                f"X has a column {taken[0]!r} already. Give this "
+                f"{type(self).__name__} another name than {self.name!r}."
+            )
+        seen = list(getattr(self, "feature_names_in_", names))
+        if names != seen:
+            raise ValueError(
+                f"X has the columns {', '.join(names)}, but fit saw {', '.join(seen)}. "
+                "Pass the same ones, in this order."
+            )
+        return table.copy()
+
+
+def _stage(stage):
+    """Return what failed as a user knows it: that no answer came, or a clip's part."""
+    return "answer" if stage == "encode" else stage
