@@ -5,10 +5,16 @@ from numbers import Integral
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
-from sklearn.utils import indexable
+from sklearn.utils import check_consistent_length, indexable
 
 from skmer.utils import split_labels
-from skmer.utils._clip_ids import clip_ids, look_up, unit_codes
+from skmer.utils._clip_ids import (
+    aligned_groups,
+    clip_ids,
+    known_clips,
+    look_up,
+    unit_codes,
+)
 from skmer.utils._folds import stratified_folds
 from skmer.utils._seeds import draw_seeds
 from skmer.utils._sklearn import _num_samples, _safe_indexing
@@ -30,7 +36,8 @@ class UnlabeledInTrain(BaseCrossValidator):
         How to split the labelled rows. An int is a number of shuffled, stratified
         folds that keep copies of a clip, and groups where there are any, together.
         A splitter, such as ``LeaveOneGroupOut()``, is given the labelled rows alone;
-        it must not part copies of a clip.
+        it must not part copies of a clip. Folds that are settled already go into
+        :class:`ReferenceFolds`, in place of ``PredefinedSplit``.
     groups : Series indexed by clip id, default=None
         Group, such as the speaker, of each clip, where none are passed to
         :meth:`split`. ``cross_val_score(groups=...)`` reaches the outer splitter
@@ -65,6 +72,8 @@ class UnlabeledInTrain(BaseCrossValidator):
 
     # cross_validate and searches route groups here without being told to
     __metadata_request__split = {"groups": True}
+    # Ensembles of folds hand it unlabelled rows too
+    takes_unlabeled = True
 
     def __init__(self, cv=5, *, groups=None, hold_out_groups=False, random_state=0):
         self.cv = cv
@@ -81,9 +90,10 @@ class UnlabeledInTrain(BaseCrossValidator):
             Clips or features.
         y : array-like of shape (n_samples,)
             Labels; -1 in integers and None or NaN in strings where unlabelled.
-        groups : array-like of shape (n_samples,), default=None
-            Group of each row; needed for labelled rows only. Goes before the
-            parameter ``groups``.
+        groups : Series indexed by clip id or array-like, default=None
+            Group of each clip, or of each row; needed for labelled rows only. A
+            Series is read by clip id where X has clip ids. Goes before the parameter
+            ``groups``.
 
         Yields
         ------
@@ -96,9 +106,12 @@ class UnlabeledInTrain(BaseCrossValidator):
         ------
         ValueError
             If no row is labelled, there are fewer clips or groups than folds, a
-            labelled row has no group, or ``cv`` parts copies of a clip.
+            labelled row has no group, or ``cv`` parts copies of a clip or knows more
+            rows than the labelled ones.
+        TypeError
+            If the parameter ``groups`` is no Series.
         """
-        X, y, groups = indexable(X, y, groups)
+        X, y = indexable(X, y)
         n_splits = self._n_splits()
         labelled, classes, codes = _labels(y)
         ids = clip_ids(X)
@@ -119,6 +132,7 @@ class UnlabeledInTrain(BaseCrossValidator):
                 None if groups is None else groups[rows],
             )
         for train, test in parts:
+            self._check_known(train, test, len(rows))
             train, test = rows[train], rows[test]
             self._check_apart(clips, ids, train, test)
             unlabelled = np.flatnonzero(~labelled & ~np.isin(clips, clips[test]))
@@ -136,7 +150,7 @@ class UnlabeledInTrain(BaseCrossValidator):
             Needed where ``cv`` needs it, as ``LeaveOneOut`` does.
         y : array-like of shape (n_samples,), default=None
             Needed beside X.
-        groups : array-like of shape (n_samples,), default=None
+        groups : Series indexed by clip id or array-like, default=None
             Needed where ``cv`` needs it, as ``LeaveOneGroupOut`` does.
 
         Returns
@@ -172,8 +186,10 @@ class UnlabeledInTrain(BaseCrossValidator):
 
     def _groups_of(self, groups, ids, labelled):
         """Return the group of each row as an array, None where there are no groups."""
-        if groups is None and self.groups is not None:
-            groups = look_up(self.groups, ids, "groups", required=False)
+        given = self.groups if groups is None else groups
+        if groups is None and given is not None:
+            groups = look_up(given, ids, "groups", required=False)
+        groups = aligned_groups(groups, ids, required=False)
         if groups is None:
             if self.hold_out_groups:
                 raise ValueError(
@@ -181,20 +197,34 @@ class UnlabeledInTrain(BaseCrossValidator):
                     "id to UnlabeledInTrain, or groups to split or cross_val_score."
                 )
             return None
+        check_consistent_length(labelled, groups)
         # Numbers in place of names: splitters sort groups, NaN and all
         codes = pd.factorize(np.asarray(groups))[0]
         unknown = labelled & (codes == -1)
         if unknown.any():
             row = int(np.argmax(unknown))
             which = f"row {row}" if ids is None else f"clip {ids[row]!r}"
+            known = ""
+            if ids is not None and isinstance(given, pd.Series):
+                known = f" {known_clips(given.index)}"
             raise ValueError(
                 f"groups has no value for {which} ({int(unknown.sum())} labelled rows "
-                "lack one). Give every labelled clip a group."
+                f"lack one).{known} Give every labelled clip a group."
             )
         # A group of its own for every row without one
         alone = np.flatnonzero(codes == -1)
         codes[alone] = codes.max(initial=-1) + 1 + np.arange(len(alone))
         return codes
+
+    def _check_known(self, train, test, n_labelled):
+        last = max((int(part.max()) for part in (train, test) if len(part)), default=0)
+        if last >= n_labelled:
+            raise ValueError(
+                f"{type(self.cv).__name__} asks for row {last}, but is given the "
+                f"{n_labelled} labelled rows alone. Make it for these; or, where it "
+                "knows a fold of every clip, use ReferenceFolds, which takes folds by "
+                "clip id and unlabelled rows too."
+            )
 
     def _check_apart(self, clips, ids, train, test):
         shared = np.intersect1d(clips[train], clips[test])

@@ -110,6 +110,36 @@ def test_groups_by_clip_id_are_those_of_rows():
         np.testing.assert_array_equal(one[1], other[1])
 
 
+def test_groups_passed_in_another_order_are_read_by_clip_id():
+    X, y, hidden = _data()
+    speakers = pd.Series(np.arange(60) // 6, index=X.index)
+    splitter = UnlabeledInTrain(LeaveOneGroupOut())
+    # All clips, only labelled ones, and some that X does not hold
+    more = pd.concat([speakers, pd.Series([99], index=["another"])])
+    expected = list(splitter.split(X, y, groups=speakers.to_numpy()))
+    for given in (speakers, speakers.drop(X.index[hidden]), more):
+        shuffled = given.sample(frac=1, random_state=0)
+        assert splitter.get_n_splits(X, y, shuffled) == len(expected)
+        for one, other in zip(
+            expected, splitter.split(X, y, groups=shuffled), strict=True
+        ):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+    with pytest.raises(ValueError, match=r"no value for clip 'clip_0' .*such as 0, 1"):
+        next(splitter.split(X, y, groups=speakers.reset_index(drop=True)))
+    # By position where X has no ids
+    by_row = list(splitter.split(X.to_numpy(), y, groups=speakers.sample(frac=1)))
+    assert len(by_row) == len(expected)
+
+
+def test_groups_of_the_splitter_are_a_series():
+    X, y, _ = _data()
+    splitter = UnlabeledInTrain(LeaveOneGroupOut(), groups=list(range(60)))
+    for ask in (splitter.split, splitter.get_n_splits):
+        with pytest.raises(TypeError, match=r"groups must be a Series .* Got list\.$"):
+            list(ask(X, y))
+
+
 def test_unlabelled_rows_of_held_out_groups_may_be_left_out():
     X, y, hidden = _data()
     speakers = (np.arange(60) // 6).astype(object)
@@ -148,6 +178,17 @@ def test_a_splitter_that_tests_on_training_rows_is_refused():
     overlapping.split = lambda X, y, groups: [(np.arange(4), np.arange(2))]
     with pytest.raises(ValueError, match="such as row 0, on both sides"):
         list(UnlabeledInTrain(overlapping).split(np.zeros((4, 1)), [0, 0, 1, 1]))
+
+
+def test_a_splitter_that_knows_the_unlabelled_rows_too_is_refused():
+    X, y, hidden = _data()
+    fold = np.arange(60) % 4
+    everything = UnlabeledInTrain(PredefinedSplit(fold))
+    with pytest.raises(ValueError, match="row 5[0-9].* 40 labelled .*ReferenceFolds"):
+        list(everything.split(X, y))
+    labelled = UnlabeledInTrain(PredefinedSplit(np.delete(fold, hidden)))
+    tested = np.concatenate([test for _, test in labelled.split(X, y)])
+    assert sorted([*tested, *hidden]) == list(range(60))
 
 
 def test_paths_are_clip_ids():
