@@ -3,9 +3,12 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+import pandas as pd
+from sklearn.utils import check_consistent_length
 
 from skmer.ensemble._voting import BaseVoting
+from skmer.utils._clip_ids import aligned_groups, clip_ids, unit_codes
+from skmer.utils._folds import stratified_folds
 from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import (
     HasMethods,
@@ -28,9 +31,9 @@ class FoldVotingClassifier(BaseVoting):
         What to clone. Every ``random_state`` in a clone is set. Fusion classifiers,
         alone or at the end of a pipeline, are trained side by side, see Notes.
     cv : int, splitter or iterable, default=5
-        Number of folds, shuffled and stratified, and with rows of one group on one
-        side where ``fit`` is given groups; or a splitter; or pairs of training and
-        test rows, numbers of rows of X.
+        Number of folds, shuffled and stratified, and with copies of a clip (rows of
+        one clip id) on one side, or rows of one group where ``fit`` is given groups;
+        or a splitter; or pairs of training and test rows, numbers of rows of X.
     n_seeds : int, default=1
         Members per fold.
     voting : {"soft", "hard", "logit"}, default="soft"
@@ -65,8 +68,12 @@ class FoldVotingClassifier(BaseVoting):
 
     Notes
     -----
-    Rows without a label belong to the training part of every fold: some classifiers
-    learn from them.
+    Rows without a label belong to the training part of every fold, since some
+    classifiers learn from them, and a splitter is given the labelled rows alone.
+    :class:`~skmer.model_selection.UnlabeledInTrain`,
+    :class:`~skmer.model_selection.ReferenceFolds` and other splitters with the
+    attribute ``takes_unlabeled = True`` are given all rows, and say themselves where
+    those without a label train. X keeps its clip ids on the way to the splitter.
 
     Which members are trained side by side, and what that is, says
     :class:`SeedVotingClassifier`. Folds that take as many steps an epoch go side by
@@ -123,8 +130,10 @@ class FoldVotingClassifier(BaseVoting):
             Labels; unlabelled rows as :func:`skmer.utils.split_labels` knows them.
         sample_weight : array-like of shape (n_clips,) or None, default=None
             Weight of each row; the estimator has to take weights.
-        groups : array-like of shape (n_clips,) or None, default=None
-            Group of each row (the speaker, say), for the splitter.
+        groups : Series indexed by clip id, array-like or None, default=None
+            Group of each clip, the speaker for example, or of each row; for the
+            splitter. Labelled rows need one. Without clip ids in X, a Series is read
+            by row as well.
 
         Returns
         -------
@@ -133,12 +142,13 @@ class FoldVotingClassifier(BaseVoting):
         Raises
         ------
         ValueError
-            If there are more folds than labelled rows or groups.
+            If there are more folds than labelled clips or groups, or a labelled row
+            has no group.
         """
         X, labelled, codes, sample_weight = self._checked(X, y, sample_weight)
         y = y if hasattr(y, "__getitem__") else np.asarray(y)
         split_seed, *rest = draw_seeds(self.random_state, 2)
-        self.folds_ = self._folds(labelled, codes, groups, split_seed)
+        self.folds_ = self._folds(X, y, labelled, codes, groups, split_seed)
         seeds = iter(draw_seeds(rest[0], len(self.folds_) * self.n_seeds))
         members, tasks = [], []
         for learn, _ in self.folds_:
@@ -152,26 +162,59 @@ class FoldVotingClassifier(BaseVoting):
                 tasks.append(part)
         return self._fit_members([(members, tasks)])
 
-    def _folds(self, labelled, codes, groups, seed):
+    def _folds(self, X, y, labelled, codes, groups, seed):
         """Return the rows to learn from and those held out, fold by fold."""
-        rows, rest = np.flatnonzero(labelled), np.flatnonzero(~labelled)
         if not isinstance(self.cv, Integral) and not hasattr(self.cv, "split"):
             pairs = [(np.asarray(a), np.asarray(b)) for a, b in self.cv]
             if not pairs:
                 raise ValueError("cv has no folds. Give at least one pair of rows.")
             return pairs
+        ids = clip_ids(X)
+        groups = aligned_groups(groups, ids, required=False)
+        check_consistent_length(X, groups)
+        if getattr(self.cv, "takes_unlabeled", False):
+            return list(self.cv.split(X, y, groups))
+        rows, rest = np.flatnonzero(labelled), np.flatnonzero(~labelled)
         if groups is not None:
-            groups = _safe_indexing(groups, rows)
-        if isinstance(self.cv, Integral):
-            n_units = len(rows) if groups is None else len(set(groups))
-            if n_units < self.cv:
-                what = "labelled rows" if groups is None else "groups"
-                raise ValueError(
-                    f"cv={self.cv} needs as many {what}. Got n_samples = {n_units}."
-                )
-            kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-            splitter = kind(int(self.cv), shuffle=True, random_state=seed)
-        else:
-            splitter = check_cv(self.cv)
-        pairs = splitter.split(np.zeros(len(rows)), codes[rows], groups)
-        return [(np.sort(np.r_[rows[a], rest]), rows[b]) for a, b in pairs]
+            groups = np.asarray(groups)[rows]
+            _check_groups(groups, rows, ids)
+        if not isinstance(self.cv, Integral):
+            labels = self.classes_[codes[rows]]
+            pairs = self.cv.split(_safe_indexing(X, rows), labels, groups)
+            return [(np.sort(np.r_[rows[a], rest]), rows[b]) for a, b in pairs]
+        clips = unit_codes(ids, None, len(codes))
+        units = clips[rows] if groups is None else groups
+        units = pd.factorize(units)[0].astype(np.int64)
+        n_units = int(units.max(initial=-1)) + 1
+        if n_units < self.cv:
+            what = "labelled clips" if groups is None else "groups"
+            raise ValueError(
+                f"cv={self.cv} needs as many {what}. Got n_samples = {n_units}."
+            )
+        found = []
+        for a, b in stratified_folds(codes[rows], units, int(self.cv), seed):
+            # Copies of a clip that is held out are not learnt from either
+            others = rest[~np.isin(clips[rest], clips[rows[b]])]
+            found.append((np.sort(np.r_[rows[a], others]), rows[b]))
+        return found
+
+
+def _check_groups(groups, rows, ids):
+    """Raise if a labelled row has no group, or copies of a clip have several."""
+    unknown = pd.isna(groups)
+    if unknown.any():
+        row = rows[int(np.argmax(unknown))]
+        which = f"row {row}" if ids is None else f"clip {ids[row]!r}"
+        raise ValueError(
+            f"groups has no value for {which} ({int(unknown.sum())} labelled rows "
+            "lack one). Give every labelled clip a group; a Series is read by clip id."
+        )
+    if ids is None:
+        return
+    several = pd.Series(groups).groupby(np.asarray(ids[rows])).nunique() > 1
+    if several.any():
+        raise ValueError(
+            f"groups gives copies of clip {several.idxmax()!r} different groups. Leave "
+            "one, or, if these are different clips, give X an index that tells them "
+            "apart."
+        )

@@ -68,6 +68,9 @@ class ReferenceFolds(BaseCrossValidator):
     [1 2 4] [0 3]
     """
 
+    # Ensembles of folds hand it unlabelled rows too
+    takes_unlabeled = True
+
     def __init__(self, folds, *, test=None, train=None, facts=None):
         self.folds = folds
         self.test = test
