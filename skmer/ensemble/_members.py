@@ -3,6 +3,7 @@
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
+from skmer.utils._pipelines import last_step, resamples, weight_params
 from skmer.utils._seeds import random_parts
 
 
@@ -60,14 +61,8 @@ def fit_one(member, X, y, weight=None):
     -------
     member : estimator
     """
-    params = {}
-    if weight is not None:
-        name, last = "", member
-        while isinstance(last, Pipeline):
-            name += f"{last.steps[-1][0]}__"
-            last = last.steps[-1][1]
-        params = {f"{name}sample_weight": weight}
-    return member.fit(X, y, **params)
+    instead = "Leave sample_weight out, or use another classifier or pipeline."
+    return member.fit(X, y, **weight_params(member, weight, instead))
 
 
 def is_network(estimator):
@@ -82,26 +77,7 @@ def is_network(estimator):
     -------
     is_network : bool
     """
-    while isinstance(estimator, Pipeline) and not _resamples(estimator):
-        estimator = estimator.steps[-1][1]
-    return hasattr(estimator, "_fit_together")
-
-
-def last_step(estimator):
-    """Return what a pipeline, or a pipeline in it, ends with.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A pipeline, or the thing itself.
-
-    Returns
-    -------
-    last : estimator
-    """
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
-    return estimator
+    return not resamples(estimator) and hasattr(last_step(estimator), "_fit_together")
 
 
 def inputs_of_last_steps(members, inputs):
@@ -155,10 +131,6 @@ def _fit_networks(members, tasks):
         tasks = _prepare(members, tasks)
         members = [member.steps[-1][1] for member in members]
     members[0]._fit_together(members, tasks)
-
-
-def _resamples(pipeline):
-    return any(hasattr(step, "fit_resample") for _, step in pipeline.steps)
 
 
 def _prepare(members, tasks):

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
 from skmer._streams import NAMELESS, stream_of
 from skmer.ensemble._names import did_you_mean
+from skmer.utils._pipelines import last_prefix
 
 
 class Variant(NamedTuple):
@@ -99,15 +99,6 @@ def _short(value):
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _last_prefix(estimator):
-    """Return what parameters of the last step of a pipeline begin with."""
-    prefix = ""
-    while isinstance(estimator, Pipeline):
-        name, estimator = estimator.steps[-1]
-        prefix += f"{name}__"
-    return prefix
-
-
 def _stream_params(estimator):
     """Return the parameters that name streams, with what they hold, as a dict."""
     found = {}
@@ -119,7 +110,7 @@ def _stream_params(estimator):
 
 def _told(estimator):
     """Return the streams that the last step was told to use, or None."""
-    prefix = _last_prefix(estimator)
+    prefix = last_prefix(estimator)
     own = [name for name in _stream_params(estimator) if name.startswith(prefix)]
     if not own:
         return None
@@ -138,7 +129,7 @@ def _droppable(estimator, names):
         raise ValueError(
             "variants='drop_streams' needs to know the streams. X has no column names "
             "of the form stream__feature, and the classifier was not told: pass "
-            f"{_last_prefix(estimator)}streams=(...) to it, or list the variants, "
+            f"{last_prefix(estimator)}streams=(...) to it, or list the variants, "
             "such as variants=[{}, {'drop': 'video'}]."
         )
     if len(streams) == 1:
@@ -185,7 +176,7 @@ def _raise_unknown(name, has, estimator):
         raise ValueError(
             f"variants leave out the stream {name!r}, but X has no column names of the "
             "form stream__feature, and the classifier was not told its streams. Pass "
-            f"{_last_prefix(estimator)}streams=(...) to it: then they are left out "
+            f"{last_prefix(estimator)}streams=(...) to it: then they are left out "
             "there, also where X holds clips and the streams are made by the "
             "pipeline's steps."
         )

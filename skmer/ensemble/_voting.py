@@ -14,8 +14,9 @@ from sklearn.utils import check_consistent_length, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skmer.ensemble._members import fit_members, inputs_of_last_steps, last_step
+from skmer.ensemble._members import fit_members, inputs_of_last_steps
 from skmer.utils import split_labels
+from skmer.utils._pipelines import last_step
 from skmer.utils._scoring import LabelledScore
 
 

@@ -7,18 +7,17 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import DataConversionWarning
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
-    has_fit_parameter,
 )
 
 from skmer.label_refinement._refiner import LabelRefiner
 from skmer.label_refinement._targets import check_inputs
 from skmer.utils import split_labels
+from skmer.utils._pipelines import weight_params
 from skmer.utils._scoring import LabelledScore
 from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import HasMethods, Interval, _fit_context, _safe_indexing
@@ -167,7 +166,13 @@ class RefinedClassifier(
             )
         labels = self._labels(rows)
         weighted = sample_weight is not None or len(np.unique(weights[rows])) > 1
-        params = self._weight_params(estimator, weights[rows]) if weighted else {}
+        params = weight_params(
+            estimator,
+            weights[rows] if weighted else None,
+            "Flagged clips and sample_weight need them: use flagged_weight=0 to leave "
+            f"such clips out or 1 to treat them alike (now {self.flagged_weight}), or "
+            "another classifier.",
+        )
         self.estimator_ = estimator.fit(_safe_indexing(X, rows), labels, **params)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
@@ -188,25 +193,6 @@ class RefinedClassifier(
         after = self.refiner_.labels_.to_numpy(dtype=object)[rows]
         codes = pd.Index(self.classes_.tolist()).get_indexer(pd.Index(after))
         return self.classes_[codes]
-
-    def _weight_params(self, estimator, weights):
-        last, prefix = estimator, ""
-        while isinstance(last, Pipeline):
-            if any(hasattr(step, "fit_resample") for _, step in last.steps):
-                raise ValueError(
-                    "RefinedClassifier's estimator samples rows, which have no weights "
-                    "then. Use flagged_weight=0 or 1, or put the sampler elsewhere."
-                )
-            name, last = last.steps[-1]
-            prefix += f"{name}__"
-        if not has_fit_parameter(last, "sample_weight"):
-            raise ValueError(
-                f"{type(last).__name__} takes no sample_weight in fit, which flagged "
-                f"clips need (flagged_weight={self.flagged_weight}). Use "
-                "flagged_weight=0 to leave them out or 1 to treat them alike, or "
-                "another classifier."
-            )
-        return {f"{prefix}sample_weight": weights}
 
     def _among_all(self, values, fill):
         """Return columns of the fitted classifier among those of all classes."""

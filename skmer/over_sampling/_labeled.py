@@ -6,12 +6,12 @@ import numpy as np
 import scipy.sparse
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.under_sampling import RandomUnderSampler
-from sklearn.base import MetaEstimatorMixin, clone
+from sklearn.base import MetaEstimatorMixin
 from sklearn.utils import get_tags
 
 from skmer.over_sampling._base import BaseLabelSampler, stacked
 from skmer.utils import split_labels
-from skmer.utils._seeds import draw_seeds, random_parts
+from skmer.utils._seeds import freshly_seeded
 from skmer.utils._sklearn import HasMethods, _num_samples, _safe_indexing
 
 
@@ -81,7 +81,7 @@ class LabeledSampler(MetaEstimatorMixin, BaseLabelSampler):
         self.sampler = sampler
 
     def _fit_resample(self, X, labelled, classes, codes):
-        self.sampler_ = _seeded(self.sampler)
+        self.sampler_ = freshly_seeded(self.sampler)
         known, others = np.flatnonzero(labelled), np.flatnonzero(~labelled)
         labels = classes[codes[known]]
         if _counts_only(self.sampler_):
@@ -148,15 +148,6 @@ class LabeledSampler(MetaEstimatorMixin, BaseLabelSampler):
         for name in ("sparse", "string", "allow_nan", "categorical", "positive_only"):
             setattr(tags.input_tags, name, getattr(inner.input_tags, name))
         return tags
-
-
-def _seeded(sampler):
-    """Clone a sampler, with fresh seeds where it would use the global generator."""
-    sampler = clone(sampler)
-    parameters = sampler.get_params(deep=True)
-    unset = [name for name in random_parts(sampler) if parameters[name] is None]
-    seeds = draw_seeds(None, len(unset))
-    return sampler.set_params(**dict(zip(unset, seeds, strict=True)))
 
 
 def _counts_only(sampler):

@@ -1,29 +1,13 @@
 """Fitting one step: choosing rows and weights, over-sampling, continuing."""
 
-import inspect
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
 
-from skmer.utils._seeds import draw_seeds, random_parts, seeded_clone
+from skmer.utils._pipelines import last_prefix, last_step, weight_params
+from skmer.utils._seeds import freshly_seeded, seeded_clone
 from skmer.utils._sklearn import _safe_indexing
-
-
-def last_step(model):
-    """Return what a pipeline ends with, or the model itself."""
-    while hasattr(model, "steps"):
-        model = model.steps[-1][1]
-    return model
-
-
-def _prefix(model):
-    prefix = ""
-    while hasattr(model, "steps"):
-        name, model = model.steps[-1]
-        prefix += f"{name}__"
-    return prefix
 
 
 def own_params(estimator, params):
@@ -45,7 +29,7 @@ def own_params(estimator, params):
     ValueError
         If neither has the name.
     """
-    own, prefix = estimator.get_params(deep=False), _prefix(estimator)
+    own, prefix = estimator.get_params(deep=False), last_prefix(estimator)
     own |= dict(getattr(estimator, "steps", []))
     named = {}
     for name, value in (params or {}).items():
@@ -87,7 +71,7 @@ def continues(estimator, wanted, params):
     """
     if wanted is False:
         return False
-    last, prefix = last_step(estimator), _prefix(estimator)
+    last, prefix = last_step(estimator), last_prefix(estimator)
     own = last.get_params(deep=False)
     # A forest with warm_start adds trees and leaves the others as they are.
     resumes = "warm_start" in own and "n_estimators" not in own
@@ -112,17 +96,8 @@ def continues(estimator, wanted, params):
 
 def fit_weighted(model, X, y, weight):
     """Fit a model, or the last step of a pipeline, with weights if there are any."""
-    if weight is None:
-        return model.fit(X, y)
-    last = last_step(model)
-    taken = inspect.signature(last.fit).parameters
-    kinds = {parameter.kind for parameter in taken.values()}
-    if "sample_weight" not in taken and inspect.Parameter.VAR_KEYWORD not in kinds:
-        raise ValueError(
-            f"{type(last).__name__} takes no weights of rows. Leave sample_weight out "
-            "and pass pseudo_weight=1.0."
-        )
-    return model.fit(X, y, **{f"{_prefix(model)}sample_weight": weight})
+    instead = "Leave sample_weight out and pass pseudo_weight=1.0."
+    return model.fit(X, y, **weight_params(model, weight, instead))
 
 
 def continue_fit(model, X, y, weight, params):
@@ -152,14 +127,7 @@ def continue_fit(model, X, y, weight, params):
 
 def unused_sampler(sampler, seed=None):
     """Clone a sampler and seed it, without a seed where it has none of its own."""
-    if seed is not None:
-        return seeded_clone(sampler, seed)
-    sampler = clone(sampler)
-    own = sampler.get_params(deep=True)
-    # Without a seed it would draw from numpy's global generator
-    unset = [name for name in random_parts(sampler) if own[name] is None]
-    seeds = draw_seeds(None, len(unset))
-    return sampler.set_params(**dict(zip(unset, seeds, strict=True)))
+    return freshly_seeded(sampler) if seed is None else seeded_clone(sampler, seed)
 
 
 def resample(sampler, X, y, weight):

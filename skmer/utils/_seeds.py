@@ -44,6 +44,27 @@ def seeded_clone(estimator, seed):
     return member.set_params(**dict(zip(names, drawn.tolist(), strict=True)))
 
 
+def freshly_seeded(estimator):
+    """Clone an estimator; parts without a seed get one from the operating system.
+
+    They would draw from numpy's global generator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A sampler, for example.
+
+    Returns
+    -------
+    member : estimator
+    """
+    member = clone(estimator)
+    given = member.get_params(deep=True)
+    unset = [name for name in random_parts(member) if given[name] is None]
+    seeds = draw_seeds(None, len(unset))
+    return member.set_params(**dict(zip(unset, seeds, strict=True)))
+
+
 def random_parts(estimator):
     """Return the names of all seeds in an estimator, in alphabetical order.
 

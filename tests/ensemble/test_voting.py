@@ -20,9 +20,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
 from skmer.ensemble import FoldVotingClassifier, SeedVotingClassifier
-from skmer.ensemble._members import last_step
 from skmer.fusion import AttentionFusionClassifier
-from skmer.over_sampling import DropUnlabeled
+from skmer.over_sampling import DropUnlabeled, LabeledSampler
+from skmer.utils._pipelines import last_step
 
 NET = AttentionFusionClassifier(hidden_size=8, stream_heads=8, max_epochs=3)
 VOTERS = [
@@ -327,7 +327,7 @@ def test_pickles_and_searches(clips, vote):
 
 def test_errors(clips):
     X, y = clips
-    with pytest.raises(ValueError, match="cv=5 needs as many labelled rows"):
+    with pytest.raises(ValueError, match="cv=5 needs as many labelled clips"):
         FoldVotingClassifier(NET).fit(X[:4], y[:4])
     with pytest.raises(ValueError, match="cv=5 needs as many groups"):
         FoldVotingClassifier(NET).fit(X, y, groups=np.arange(60) % 2)
@@ -335,6 +335,17 @@ def test_errors(clips):
         FoldVotingClassifier(NET, cv=[]).fit(X, y)
     with pytest.raises(ValueError, match="requires y"):
         SeedVotingClassifier(NET).fit(X, None)
+
+
+def test_weights_are_refused_where_a_step_moves_rows(clips):
+    X, y = clips[0].iloc[:, :4], np.tile([0, 1, -1], 20)
+    sampler = LabeledSampler(RandomOverSampler(random_state=0))
+    steps = [("sample", sampler), ("fuse", NET)]
+    vote = SeedVotingClassifier(ImbalancedPipeline(steps), n_seeds=1, random_state=0)
+    # Classes are even: no copy is made, but unlabelled rows go to the end
+    with pytest.raises(ValueError, match="before AttentionFusionClassifier samples"):
+        vote.fit(X, y, sample_weight=np.arange(1.0, 61))
+    vote.fit(X, y)
 
 
 @pytest.mark.parametrize("vote", [SeedVotingClassifier, FoldVotingClassifier])

@@ -73,7 +73,7 @@ def test_weights_multiply_and_unlabelled_rows_have_none():
 
 def test_what_takes_no_weights():
     X, _, given = planted()
-    with pytest.raises(ValueError, match="KNeighborsClassifier takes no sample_weight"):
+    with pytest.raises(ValueError, match="KNeighborsClassifier takes no weights"):
         RefinedClassifier(KNeighborsClassifier()).fit(X, given)
     sampling = make_sampling_pipeline(RandomOverSampler(), LogisticRegression())
     with pytest.raises(ValueError, match="samples rows"):
