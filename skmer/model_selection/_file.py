@@ -43,6 +43,11 @@ def write_folds(path, names, codes, settings):
         "n_clips": len(clips),
     }
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"The folder {path.parent} does not exist, so {path.name} cannot be "
+            "written there. Make it first."
+        )
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with open(part, "x", encoding="utf-8", newline="") as file:
@@ -198,9 +203,16 @@ def _are_paths(index):
 
 def _json(key, value):
     try:
-        return json.dumps(value, ensure_ascii=True)
+        return json.dumps(value, ensure_ascii=True, default=_plain)
     except TypeError as error:
         raise ValueError(
             f"{key} must hold strings, numbers, lists and dicts of these, to be kept "
             f"in the file. Got {value!r}."
         ) from error
+
+
+def _plain(value):
+    """Return the Python number that a NumPy number is."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no JSON.")

@@ -1,5 +1,6 @@
 """Folds that are made once and read by every system that is compared on them."""
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
 
@@ -9,7 +10,7 @@ from sklearn.model_selection import BaseCrossValidator
 
 from skmer.model_selection._file import read_folds, write_folds
 from skmer.utils import split_labels
-from skmer.utils._clip_ids import clip_ids, look_up, unit_codes
+from skmer.utils._clip_ids import clip_ids, look_up, plain_ids, unit_codes
 from skmer.utils._folds import stratified_folds
 from skmer.utils._sklearn import _num_samples
 
@@ -93,7 +94,8 @@ class ReferenceFolds(BaseCrossValidator):
         Parameters
         ----------
         y : array-like of shape (n_rows,)
-            Labels; -1 in integers and None or NaN in strings where unlabelled.
+            Labels; -1 in integers and None or NaN in strings where unlabelled. A
+            Series beside ``clips`` is read by clip id.
         clips : DataFrame, list of paths or Index, default=None
             What has the clip ids of the rows: X. None: the index of y where it is a
             Series; else rows are known by their numbers.
@@ -104,8 +106,8 @@ class ReferenceFolds(BaseCrossValidator):
             Number of folds.
         hold_out_groups : bool, default=False
             Give unlabelled clips the fold of their group, so that they are left out
-            of training while their group is tested. By default they have no fold and
-            always train.
+            of training while their group is tested; needs ``groups``. By default they
+            have no fold and always train.
         random_state : int, default=0
             Seed of the shuffle.
 
@@ -116,7 +118,13 @@ class ReferenceFolds(BaseCrossValidator):
         Raises
         ------
         ValueError
-            If no row is labelled, or there are fewer clips or groups than folds.
+            If no row is labelled, there are fewer clips or groups than folds, y is a
+            Series of other clips than ``clips``, or groups are lacking.
+
+        Warns
+        -----
+        UserWarning
+            If a class has fewer clips, or groups, than there are folds.
         """
         for name, value, least in [
             ("n_splits", n_splits, 2),
@@ -126,18 +134,21 @@ class ReferenceFolds(BaseCrossValidator):
                 raise ValueError(
                     f"{name} must be a whole number from {least} on. Got {value!r}."
                 )
+        if hold_out_groups and groups is None:
+            raise ValueError("hold_out_groups=True needs groups. Pass them, too.")
+        y, ids = _rows_of(y, clips)
         labelled, classes, codes = split_labels(y)
         if not labelled.any():
             raise ValueError(
                 f"None of the {len(labelled)} rows of y is labelled: there is nothing "
                 "to make folds of."
             )
-        ids = _ids_of_rows(y, clips, len(labelled))
         units = _units(ids, groups, labelled)
         rows = np.flatnonzero(labelled)
         within = pd.factorize(units[rows])[0]
         fold = np.full(units.max() + 1, -1)
         parts = stratified_folds(codes[rows], within, int(n_splits), int(random_state))
+        _tell_of_small_classes(classes, codes[rows], within, n_splits, groups)
         for number, (_, test) in enumerate(parts):
             fold[units[rows[test]]] = number
         of_rows = fold[units]
@@ -190,6 +201,8 @@ class ReferenceFolds(BaseCrossValidator):
         ------
         ValueError
             If the folds are not valid.
+        FileNotFoundError
+            If the folder of ``path`` does not exist.
         """
         names, codes = self._lookup()
         settings = {
@@ -226,16 +239,26 @@ class ReferenceFolds(BaseCrossValidator):
         Raises
         ------
         ValueError
-            If labelled clips are not in ``folds``, or X has no labelled row of a fold
-            that is named by ``test``. Other folds without a row are left out.
+            If labelled clips are not in ``folds``, X has no labelled row of a fold
+            that is named by ``test``, or none is left to train on. Other folds without
+            a row are left out.
         """
         names, codes, labelled = self._of_rows(X, y)
+        parts = []
         for number in self._tested(names, codes, labelled):
             tested = codes == number
             train = ~tested
             if self.train is not None:
                 train &= np.isin(codes, [-1, *self._numbers(names, "train")])
-            yield np.flatnonzero(train), np.flatnonzero(tested & labelled)
+            if not (train & labelled).any():
+                raise ValueError(
+                    f"There is no labelled row to train on where fold {names[number]!r}"
+                    f" is tested (test={self.test!r}, train={self.train!r}). Name the "
+                    "folds to test on by test, others than those to train on, and pass "
+                    "rows of both."
+                )
+            parts.append((np.flatnonzero(train), np.flatnonzero(tested & labelled)))
+        yield from parts
 
     def get_n_splits(self, X=None, y=None, groups=None):
         """Return the number of splits.
@@ -268,7 +291,7 @@ class ReferenceFolds(BaseCrossValidator):
         names, numbers = _named_folds(self.folds.to_numpy(dtype=object, na_value=None))
         if not names:
             raise ValueError("folds gives no clip a fold, so there is nothing to test.")
-        codes = pd.Series(numbers, index=self.folds.index)
+        codes = pd.Series(numbers, index=plain_ids(self.folds.index))
         once = codes[~codes.index.duplicated()]
         if len(once) < len(codes):
             differs = once.loc[codes.index].to_numpy() != numbers
@@ -357,17 +380,56 @@ def _named_folds(values):
     return ordered, np.where(numbers == -1, -1, rank[numbers])
 
 
-def _ids_of_rows(y, clips, n_rows):
+def _rows_of(y, clips):
+    """Return y in the order of the clips, and their ids."""
+    n_rows = _num_samples(y)
+    own = plain_ids(y.index) if isinstance(y, pd.Series) else pd.RangeIndex(n_rows)
     if clips is None:
-        return y.index if isinstance(y, pd.Series) else pd.RangeIndex(n_rows)
-    ids = clips if isinstance(clips, pd.Index) else clip_ids(clips)
+        ids = own
+    elif isinstance(clips, pd.Index):
+        ids = plain_ids(clips)
+    else:
+        ids = clip_ids(clips)
     if ids is None or len(ids) != n_rows:
         raise ValueError(
             f"clips must have the ids of the {n_rows} rows of y: a DataFrame indexed "
             "by them, a list of paths or an Index. Got "
             f"{type(clips).__name__} of length {len(clips)}."
         )
-    return ids
+    if ids.nlevels > 1:
+        raise ValueError(
+            "Clip ids are an index of one level, strings or whole numbers. Got "
+            f"{ids.nlevels} levels."
+        )
+    if not isinstance(y, pd.Series) or own.equals(ids):
+        return y, ids
+    if set(own) != set(ids):
+        raise ValueError(
+            "y is a Series of other clips than those of clips: it knows "
+            f"{', '.join(map(repr, own[:_NAMED]))}, clips are "
+            f"{', '.join(map(repr, ids[:_NAMED]))}. Index it by the clip ids, or pass "
+            "y.to_numpy() where its rows are in the order of clips."
+        )
+    if not (own.is_unique and ids.is_unique):
+        raise ValueError(
+            "y is a Series in another order than clips and holds clips several times, "
+            "so which label is of which row cannot be told. Give it the order of clips."
+        )
+    return y.iloc[own.get_indexer(ids)], ids
+
+
+def _tell_of_small_classes(classes, codes, units, n_splits, groups):
+    of_units = pd.Series(units).groupby(codes).nunique()
+    smallest = int(of_units.idxmin())
+    if of_units[smallest] < n_splits:
+        what = "clips" if groups is None else "groups"
+        warnings.warn(
+            f"Class {classes.tolist()[smallest]!r} has fewer {what} "
+            f"({of_units[smallest]}) than there are folds ({n_splits}): some folds "
+            "have none of it to test.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _units(ids, groups, labelled):

@@ -1,6 +1,7 @@
 """Folds that are made once, saved and read."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -61,6 +62,72 @@ def test_a_file_gives_the_same_folds(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"folds.csv", "again.csv"}
     plain = pd.read_csv(tmp_path / "folds.csv", comment="#")
     assert plain["clip"].tolist() == X.index.tolist()
+
+
+def test_labels_in_another_order_are_read_by_clip_id():
+    X, y, speakers = _data()
+    shuffled = y.sample(frac=1, random_state=0)
+    for clips in (X, list(X.index), X.index):
+        for groups in (None, speakers, speakers.sample(frac=1), speakers.to_numpy()):
+            expected = ReferenceFolds.from_labels(y, clips=clips, groups=groups)
+            folds = ReferenceFolds.from_labels(shuffled, clips=clips, groups=groups)
+            pd.testing.assert_series_equal(folds.folds, expected.folds)
+    # Rows without ids have numbers: an array follows the clips
+    by_row = ReferenceFolds.from_labels(y.to_numpy(), clips=X)
+    pd.testing.assert_series_equal(
+        by_row.folds, ReferenceFolds.from_labels(y, clips=X).folds
+    )
+    for other in (y.reset_index(drop=True), y.rename(index={y.index[0]: "z"})):
+        with pytest.raises(ValueError, match="y is a Series of other clips than"):
+            ReferenceFolds.from_labels(other, clips=X)
+    twice = pd.concat([y, y])
+    folds = ReferenceFolds.from_labels(twice, clips=twice.index).folds
+    assert len(folds) == 60
+    with pytest.raises(ValueError, match="several times"):
+        ReferenceFolds.from_labels(twice, clips=twice.index[::-1])
+
+
+def test_path_objects_are_the_strings_they_stand_for(tmp_path):
+    X, y, _ = _data()
+    paths = [Path(clip) for clip in X.index]
+    folds = ReferenceFolds.from_labels(y, n_splits=3)
+    by_path = ReferenceFolds.from_labels(y.set_axis(paths), n_splits=3)
+    for one in (by_path, ReferenceFolds(folds.folds.set_axis(paths))):
+        for clips in (X, X.set_axis(paths), paths):
+            _same(folds.split(X, y), one.split(clips, y))
+
+
+@pytest.mark.parametrize("train", [0, [0], "all"])
+def test_nothing_to_train_on(train):
+    folds = pd.Series([0, 0, 1, 1, None], index=list("abcde"))
+    y = np.array(["x", "z", "x", "z", None], dtype=object)
+    if train == "all":
+        folds, train = folds.iloc[:2], None
+        clips, y = list("ab"), y[:2]
+    else:
+        clips = list("abcde")
+    with pytest.raises(ValueError, match="no labelled row to train on where fold 0 is"):
+        next(ReferenceFolds(folds, train=train).split(clips, y))
+    # The same folds, tested on the other
+    if train is not None:
+        ((learn, test),) = ReferenceFolds(folds, train=train, test=1).split(clips, y)
+        assert learn.tolist() == [0, 1, 4] and test.tolist() == [2, 3]
+
+
+def test_small_classes_are_told_of():
+    _, y, speakers = _data(unlabelled=0)
+    y[y == "sad"] = "happy"
+    y.iloc[[0, 6, 12]] = "surprise"
+    said = r"Class 'surprise' has fewer clips \(3\) than there are folds \(4\)"
+    with pytest.warns(UserWarning, match=said):
+        ReferenceFolds.from_labels(y, n_splits=4)
+    twice = pd.concat([y, y])
+    with pytest.warns(UserWarning, match=said):
+        ReferenceFolds.from_labels(twice, n_splits=4)
+    ReferenceFolds.from_labels(y, n_splits=3)
+    y.iloc[:6] = "surprise"
+    with pytest.warns(UserWarning, match=r"'surprise' has fewer groups \(3\) than"):
+        ReferenceFolds.from_labels(y, groups=speakers, n_splits=4)
 
 
 def test_seeds():
@@ -276,6 +343,14 @@ def test_messages_of_rows():
         ({"y": [0, 1, 1], "groups": ["a", None, "b"]}, "no value for clip 1"),
         ({"y": [0, 1, 1], "groups": ["a", "b"]}, "3 rows and 2 groups"),
         (
+            {"y": [0, 1, 1], "hold_out_groups": True, "n_splits": 2},
+            "hold_out_groups=True needs groups",
+        ),
+        (
+            {"y": [0, 1], "clips": pd.MultiIndex.from_tuples([(0, 0), (0, 1)])},
+            "one level.*Got 2 levels",
+        ),
+        (
             {"y": [0, 1], "groups": ["a", "b"], "clips": ["x", "x"]},
             "copies of a clip different groups",
         ),
@@ -284,6 +359,20 @@ def test_messages_of_rows():
 def test_messages_of_labels(settings, match):
     with pytest.raises(ValueError, match=match):
         ReferenceFolds.from_labels(**settings)
+
+
+def test_facts_may_be_numpys_numbers(tmp_path):
+    facts = {"n": np.int64(3), "share": [np.float32(0.5)], "by": np.str_("age")}
+    folds = ReferenceFolds(pd.Series([0, 1], index=["a", "b"]), facts=facts)
+    folds.save(tmp_path / "folds.csv")
+    again = ReferenceFolds.read(tmp_path / "folds.csv").facts
+    assert again == {"n": 3, "share": [0.5], "by": "age"}
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+    folds = ReferenceFolds(pd.Series([0, 1], index=["a", "b"]))
+    with pytest.raises(FileNotFoundError, match="The folder .*nope.* does not exist"):
+        folds.save(tmp_path / "nope" / "folds.csv")
 
 
 def test_facts_must_be_kept():
