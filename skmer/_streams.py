@@ -135,6 +135,16 @@ def _select(wanted, names, n_features):
 
 def _columns(key, value, names, n_features):
     if isinstance(value, slice):
+        beyond = [
+            end
+            for end in (value.start, value.stop)
+            if end is not None and not -n_features <= end <= n_features
+        ]
+        if beyond:
+            raise MissingStreamError(
+                f"Stream {key!r} asks for columns {value.start} to {value.stop}, but X "
+                f"has {n_features} columns."
+            )
         columns = np.arange(n_features, dtype=np.int64)[value]
     else:
         items = list(value)
@@ -150,9 +160,10 @@ def _columns(key, value, names, n_features):
         else:
             columns = np.asarray(items, dtype=np.int64)
             if columns.size and (columns.min() < 0 or columns.max() >= n_features):
+                wrong = columns.min() if columns.min() < 0 else columns.max()
                 raise MissingStreamError(
-                    f"Stream {key!r} asks for column {columns.max()}, but X has "
-                    f"{n_features} columns."
+                    f"Stream {key!r} asks for column {wrong}, but X has {n_features} "
+                    "columns, numbered from 0."
                 )
     if columns.size == 0:
         raise MissingStreamError(

@@ -49,7 +49,9 @@ def test_asked_for_by_columns():
         "b": [3],
         "c": [4, 2],
     }
-    assert _lists(resolve_streams({"a": slice(1, None)}, None, 3)) == {"a": [1, 2]}
+    for part in (slice(1, None), slice(-2, 3), slice(1, 3)):
+        assert _lists(resolve_streams({"a": part}, None, 3)) == {"a": [1, 2]}
+    assert _lists(resolve_streams({"a": slice(None, -1)}, None, 3)) == {"a": [0, 1]}
 
 
 def test_without_names_there_is_one_stream():
@@ -62,8 +64,12 @@ def test_without_names_there_is_one_stream():
         (("speech",), NAMES, "audio__l18, video__face, text"),
         (("audio",), None, "set_output"),
         ({"a": ["speech__0"]}, NAMES, "speech__0"),
-        ({"a": slice(9, 12)}, NAMES, "no columns"),
+        ({"a": slice(2, 2)}, NAMES, "no columns"),
+        ({"a": slice(9, 12)}, NAMES, "columns 9 to 12, but X has 5"),
+        ({"a": slice(2, 6)}, NAMES, "columns 2 to 6, but X has 5"),
+        ({"a": slice(-6, None)}, NAMES, "columns -6 to None, but X has 5"),
         ({"a": [7]}, NAMES, "column 7"),
+        ({"a": [-1, 0]}, NAMES, "column -1"),
     ],
 )
 def test_absent_streams(streams, names, words):
