@@ -1,6 +1,7 @@
 """How many rows of each class a sampler is to make."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -21,8 +22,9 @@ def at_least(wanted):
     ----------
     wanted : int, float or dict of class to int or float
         An int is a number of rows; a float above 0 and up to 1 is a share of the rows
-        of the largest class, and means the same in a fold with 4/5 of the rows, where
-        a number of rows is more of them. A dict wants that of the classes it names;
+        of the largest class: 1.0 makes all classes as large, 1 is one row, which every
+        class has. A share means the same in a fold with 4/5 of the rows, where a
+        number of rows is more of them. A dict wants that of the classes it names;
         classes it does not name are left alone, and so are those that are absent from
         a fold.
 
@@ -37,6 +39,11 @@ def at_least(wanted):
     ValueError
         If a number is not as described; when called, if y has none of the classes of
         a dict.
+
+    Warns
+    -----
+    UserWarning
+        If a number is the int 1, which changes nothing.
 
     See Also
     --------
@@ -56,13 +63,29 @@ def at_least(wanted):
     >>> X, y = sampler.fit_resample([[0.0]] * len(y), y)
     >>> y.count("neutral"), y.count("sad"), y.count("surprise")
     (1248, 850, 850)
+
+    All classes as large as the largest:
+
+    >>> at_least(1.0)(y)
+    {'sad': 1248, 'surprise': 1248}
     """
     if isinstance(wanted, Mapping):
         if not wanted:
             raise ValueError("at_least was given an empty dict. Name classes.")
         items = tuple((label, _checked(number)) for label, number in wanted.items())
-        return _AtLeast(items, by_class=True)
-    return _AtLeast(_checked(wanted), by_class=False)
+        strategy = _AtLeast(items, by_class=True)
+        numbers = [number for _, number in items]
+    else:
+        strategy = _AtLeast(_checked(wanted), by_class=False)
+        numbers = [strategy.wanted]
+    if any(isinstance(number, int) and number == 1 for number in numbers):
+        warnings.warn(
+            f"{strategy} asks for 1 row of a class, which changes nothing: 1 is a "
+            "number of rows. 1.0 makes classes as large as the largest.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return strategy
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_pickles_compares_and_clones():
         assert clone(RandomOverSampler(sampling_strategy=strategy)).sampling_strategy(
             Y
         ) == strategy(Y)
-    assert at_least(1) != at_least(2)
+    assert at_least(2) != at_least(3)
     assert repr(at_least({"sad": 0.5})) == "at_least({'sad': 0.5})"
     assert repr(at_least(3)) == "at_least(3)"
 
@@ -64,6 +64,13 @@ def test_pickles_compares_and_clones():
 def test_wrong_numbers(wanted):
     with pytest.raises(ValueError, match="at_least"):
         at_least(wanted)
+
+
+@pytest.mark.parametrize("wanted", [1, {"sad": 1, "surprise": 0.5}])
+def test_one_row_is_not_all(wanted):
+    with pytest.warns(UserWarning, match=r"1\.0 makes classes as large") as said:
+        at_least(wanted)
+    assert said[0].filename == __file__
 
 
 def test_no_class_of_these():
