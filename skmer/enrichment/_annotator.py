@@ -211,7 +211,7 @@ class Annotator(ClipEncoder):
         """
         answers, _ = self._extract(X, raising=False)
         counts = np.zeros((len(answers), 2))
-        for i in first_rows(self._cells(X)):
+        for i in self._asked_rows(self._cells(X)):
             answer = answers[i] or {"prompt_tokens": None, "completion_tokens": None}
             counts[i] = answer["prompt_tokens"], answer["completion_tokens"]
         table = pd.DataFrame(
@@ -405,6 +405,12 @@ class Annotator(ClipEncoder):
             else self._read_answer(answer["content"], answer["finish"])
             for answer in answers
         ]
+
+    def _asked_rows(self, cells):
+        """Return the rows that are not asked about by a row above."""
+        rows = [i for i, cell in enumerate(cells) if cell is not None]
+        identities = self._identities([cells[i] for i in rows], self._store())
+        return [rows[place] for place in first_rows(identities)]
 
     def _classes(self):
         return check_classes(self.classes)

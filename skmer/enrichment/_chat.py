@@ -27,7 +27,6 @@ from skmer.enrichment._chat_rows import (
     as_number,
     clip_contexts,
     estimate_tokens,
-    first_rows,
     row_index,
 )
 from skmer.enrichment._endpoint import STRUCTURED, check_address
@@ -122,6 +121,9 @@ class ChatAnnotator(Annotator):
     See Also
     --------
     skmer.enrichment.Transcriber : Writes the words of clips.
+    skmer.enrichment.OmniAnnotator : Asks about pictures and sound as well.
+    skmer.enrichment.ContextEnricher : Puts words and the fields added here into one
+        text.
     skmer.encoders.TextEncoder : Encodes words, and the fields added here.
 
     Notes
@@ -373,7 +375,7 @@ class ChatAnnotator(Annotator):
 
     def _absent(self, cells):
         """Return the rows that requests would be made for."""
-        rows = first_rows(cells)
+        rows = self._asked_rows(cells)
         store, absent = self._store(), []
         identities = self._identities([cells[i] for i in rows], store)
         keys = make_keys(identities, self._namespace())

@@ -150,7 +150,8 @@ class OmniAnnotator(Annotator):
 
     A model in this process gets pictures as pictures, each by itself, sound and
     text, in this order, by the model's own image processor, feature extractor and
-    tokenizer, and writes its likeliest token at each step; one clip at a time.
+    tokenizer, and writes its likeliest token at each step; one clip at a time. For
+    Qwen2.5-Omni a picture of 448 by 252 pixels is 144 tokens, a second of sound 25.
 
     References
     ----------

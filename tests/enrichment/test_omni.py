@@ -263,6 +263,37 @@ def test_garbage_is_missing_and_warned_of_once(clips):
     assert set(annotator.failures(clips[:3])["stage"]) == {"content"}
 
 
+def test_only_what_failed_is_asked_again(clips):
+    pytest.importorskip("openai", reason="the extra llm is not installed")
+    broken = True
+
+    def respond(request):
+        if broken and not _parts(request)[0]:
+            return Response({"error": "out of memory"}, status=500)
+        return _answer(request)
+
+    with ChatServer(respond) as server:
+        annotator = _remote(server, on_error="nan")
+        with pytest.warns(ExtractionWarning, match="2 of 5 clips have no answer"):
+            table = annotator.transform(clips)
+        assert list(table["omni__label"].isna()) == [False, False, True, True, True]
+        broken = False
+        assert list(annotator.labels(clips).isna()) == [False] * 4 + [True]
+    assert len(server.requests) == 4 + 2
+
+
+def test_usage_counts_a_clip_once_wherever_it_lies(server, clips, files, tmp_path):
+    copy = str(tmp_path / "copy.mp4")
+    shutil.copy(files["both"], copy)
+    twice = clips.iloc[[0, 0, 1]].copy()
+    twice["video"] = [files["both"], copy, files["mute"]]
+    twice.index = ["a", "a2", "b"]
+    usage = _remote(server, prices=(1e6, 0)).usage(twice)
+    assert list(usage["prompt_tokens"]) == [100, 0, 100]
+    assert list(usage["cost"]) == [100, 0, 100]
+    assert len(server.requests) == 2
+
+
 def test_it_is_a_transformer(server, files):
     paths = [files["both"], files["sound"]]
     annotator = _remote(server, name="qwen").set_output(transform="pandas")

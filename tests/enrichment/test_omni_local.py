@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from joblib import Parallel, delayed
 from tiny_omni import MAX_PIXELS, N_MELS, WINDOW, omni_model
 from transformers import AutoTokenizer
 from transformers.models.qwen2_5_omni.processing_qwen2_5_omni import (
@@ -138,6 +139,17 @@ def test_answers_are_the_likeliest_tokens(omni, clip):
     assert reply.content == omni.tokenizer.decode(written, skip_special_tokens=True)
     assert reply.finish == "length" and reply.completion_tokens == 5
     assert reply == omni.answer(images, sound, "so", "Look", 5)
+
+
+def test_threads_share_a_model(omni, clip):
+    """It notes positions on itself, which differ from clip to clip."""
+    images, sound = clip
+    clips = [(images[:n], sound, "so" * n, None, 6) for n in (0, 1, 2, 3)]
+    expected = [omni.answer(*arguments) for arguments in clips]
+    found = Parallel(n_jobs=4, backend="threading")(
+        delayed(omni.answer)(*arguments) for arguments in clips * 2
+    )
+    assert found == expected * 2
 
 
 def test_the_end_of_an_answer(omni, clip):
