@@ -131,6 +131,10 @@ class SelfTrainingRounds:
         codes = rows.codes.copy()
         weight = None if rows.weight is None else rows.weight.copy()
         given = rows.labelled(codes)
+        folds = []
+        if self.calibrate and self.n_rounds != 0 and len(rows.unlabelled(codes)):
+            # Before anything is fitted, which may take long: it may be impossible
+            folds = self._held_out(rows, given, seeds)
         self.labeled_iter_ = np.where(codes >= 0, 0, -1)
         self.temperatures_ = {role: 1.0 for role in self._roles()}
         self.partner_, self.n_iter_ = None, 0
@@ -153,7 +157,7 @@ class SelfTrainingRounds:
             if not choosing:
                 break
             if self.n_iter_ == 0 and self.calibrate is not None:
-                self._calibrate(rows, given, seeds)
+                self._calibrate(rows, given, folds, seeds)
             self.n_iter_ += 1
             taken, score = self._choose(models, rows, left, thresholds, counts, judged)
             new = left[taken]
@@ -208,11 +212,13 @@ class SelfTrainingRounds:
         continue_fit(model, X, y, weight, params)
         return model
 
-    def _calibrate(self, rows, known, seeds):
-        """Set the temperatures from predictions for rows held out."""
+    def _held_out(self, rows, known, seeds):
         ids = None if rows.ids is None else rows.ids[known]
         units = unit_codes(ids, self.groups, len(known))
-        folds = calibration_folds(rows.codes[known], units, self.n_folds, seeds.folds)
+        return calibration_folds(rows.codes[known], units, self.n_folds, seeds.folds)
+
+    def _calibrate(self, rows, known, folds, seeds):
+        """Set the temperatures from predictions for rows held out."""
         others = rows.unlabelled(rows.codes) if self.pass_unlabeled else known[:0]
         parts = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_and_judge)(

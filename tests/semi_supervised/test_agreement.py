@@ -773,3 +773,18 @@ def test_verbose_tells_of_each_round(clips, capsys):
     n = (model.labeled_iter_ == 1).sum()
     assert lines[0].startswith(f"Round 1: {n} of 90 rows pseudo-labelled: angry ")
     assert len(lines) == 2
+
+
+class Unfitted(LogisticRegression):
+    def fit(self, X, y):
+        raise AssertionError("nothing was to be fitted")
+
+
+def test_a_calibration_that_cannot_be_is_refused_before_anything_is_fitted(clips):
+    X, y, _ = clips
+    model = AgreementSelfTrainingClassifier(Unfitted(), calibrate="temperature")
+    with pytest.raises(ValueError, match="groups has no value for clip"):
+        model.set_params(groups=pd.Series({X.index[0]: "she"})).fit(X, y)
+    one = pd.Series("she", index=X.index)
+    with pytest.raises(ValueError, match="no class has rows of two clips or groups"):
+        model.set_params(groups=one).fit(X, y)
