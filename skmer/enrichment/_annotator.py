@@ -27,8 +27,9 @@ _CALLER = 3
 class Annotator(ClipEncoder):
     """Base class of estimators that ask a model about clips.
 
-    A child says what is asked of each clip and how an answer is read; the parameters
-    below it lists in its own ``__init__``.
+    A child says what is asked of each clip and how an answer is read, and has the
+    parameters of :class:`~skmer.enrichment.ChatAnnotator` that concern a server, the
+    labels and the table.
     """
 
     # Of an answer; a column each.
