@@ -393,10 +393,13 @@ def bucketed_batches(
         if not n_batches:
             return []
         order = torch.randperm(len(lengths), generator=generator)
+        drawn = order.tensor_split(n_batches)
         found = []
-        for some in order.tensor_split(-(-n_batches // _BUCKET)):
+        for start in range(0, n_batches, _BUCKET):
+            parts = drawn[start : start + _BUCKET]
+            some = torch.cat(parts)
             some = some[torch.argsort(lengths[some], stable=True)]
-            found += some.tensor_split(-(-len(some) // batch_size))
+            found += some.split([len(part) for part in parts])
         turn = torch.randperm(len(found), generator=generator)
         return [found[i] for i in turn.tolist()]
 

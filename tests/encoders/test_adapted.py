@@ -18,9 +18,12 @@ from sklearn.preprocessing import StandardScaler
 from tiny_models import WIDTH, speech_model
 
 from skmer._pretrained import load_backbone
+from skmer.cache import CachedArray
 from skmer.encoders import AdaptedSpeechEncoder, SpeechEncoder
-from skmer.encoders._adapted_frames import ClipFrames
+from skmer.encoders._adapted_frames import ClipFrames, FrozenFrames
 from skmer.encoders._adapted_run import pool_each
+from skmer.encoders._adapted_training import divide
+from skmer.encoders._stretches import Stretch
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import write_clip
 
@@ -80,7 +83,7 @@ def _passes(n_layers, work):
 
 @pytest.mark.parametrize(
     "name",
-    ["hubert-large", "hubert-base", "wavlm-large", "wavlm-base", "wav2vec2-large"],
+    ["hubert-large", "hubert-base", "wavlm-large", "wav2vec2-large", "data2vec"],
 )
 def test_cached_lower_blocks_give_what_the_whole_model_gives(name, sounds):
     model = speech_model(name)
@@ -128,6 +131,44 @@ def test_pieces_stay_within_windows():
     assert pieces == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
     pieces = [p.ravel().tolist() for p in clip.pieces(frames, 3, 7)]
     assert pieces == [[3], [4, 5, 6]]
+
+
+def test_frames_are_kept_in_half_precision_where_they_fit():
+    job = FrozenFrames(LARGE, layers=1, pooling=None)._job()
+    whole = [Stretch(np.zeros(9), 4, 2, 6), Stretch(np.zeros(9), 0, 4, 6)]
+    values = np.random.default_rng(0).normal(size=(6, 1, WIDTH)).astype(np.float32)
+    for scale, dtype in ((6e4, np.float16), (7e4, np.float32)):
+        frames = values / np.abs(values).max() * np.float32(scale)
+        found = job.record(whole, [frames[4:], frames[:4]]).arrays
+        assert found["windows"].tolist() == [4, 2]
+        assert found["values"].dtype == dtype
+        np.testing.assert_allclose(found["values"], frames[:, 0], rtol=2**-11)
+
+
+def test_frames_stay_in_the_cache_until_they_are_used(sounds):
+    clips, failures = make()._lower().frames(list(sounds), raising=True)
+    assert not failures and {type(clip.cell) for clip in clips} == {CachedArray}
+    assert [len(clip) for clip in clips] == [clip.cell.shape[0] for clip in clips]
+    assert clips[0].cell.dtype == np.float16
+    clips, _ = make(cache=None)._lower().frames(list(sounds[:2]), raising=True)
+    assert {type(clip.cell) for clip in clips} == {np.ndarray}
+
+
+def test_what_is_watched():
+    units = np.arange(60) // 2
+    codes = np.where(np.arange(60) < 50, units % 2, -1)
+    units[50:55] = 3
+    watched = divide(codes, units, 0.2, 0)
+    held = watched == 1
+    assert held.sum() == 10 and (codes[held] >= 0).all()
+    # Stratified, and whole units; what has no label goes where its unit does.
+    assert 4 <= codes[held].sum() <= 6
+    assert not set(units[held]) & set(units[watched == 0])
+    assert set(units[watched == 2]) <= set(units[held])
+    found = [divide(codes, units, 0.2, seed) for seed in range(20)]
+    assert {tuple(w[50:55]) for w in found} == {(0,) * 5, (2,) * 5}
+    assert not divide(codes, units, None, 0).any()
+    assert not divide(codes[:38], units[:38], 0.2, 0).any()
 
 
 def test_training_learns_and_leaves_the_model_as_it_was(sounds):
@@ -335,7 +376,7 @@ def test_watched_clips_choose_the_epoch_and_stay_with_their_group(sounds):
     assert record.stopped == "patience" and len(record.history) == record.best_epoch + 2
     watched = [epoch["watched"] for epoch in record.history]
     assert np.argmin(watched) + 1 == record.best_epoch
-    # Twelve speakers are too few to watch any, as the message of none would say
+    # Twelve speakers are too few to watch some of them.
     assert make(**options, groups=groups).fit(X, y).training_.best_epoch is None
     with pytest.raises(ValueError, match="groups has no value for clip"):
         make(groups=groups[1:]).fit(X, y)

@@ -268,5 +268,7 @@ def test_batches_are_of_like_length_and_hold_every_row_once():
     assert [r.tolist() for r in first] == [r.tolist() for r in again]
     # Batches of random rows span about 400.
     assert sum(spreads) / len(spreads) < 120
+    sizes = [len(rows) for rows in bucketed_batches(range(129), 16)(generator)]
+    assert sorted(sizes) == [14] * 6 + [15] * 3
     assert bucketed_batches([], 4)(generator) == []
     assert [r.tolist() for r in bucketed_batches([5], 4)(generator)] == [[0]]
