@@ -192,7 +192,7 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         "C": [Interval(Real, 0, None, closed="neither")],
         "gamma": [
             StrOptions({"scale", "auto"}),
-            Interval(Real, 0, None, closed="left"),
+            Interval(Real, 0, None, closed="neither"),
         ],
         "degree": [Interval(Integral, 0, None, closed="left")],
         "coef0": [Interval(Real, None, None, closed="neither")],

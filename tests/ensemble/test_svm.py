@@ -422,6 +422,9 @@ def test_other_things_refused():
     for kernels in (["rbf", "rbf"], [], ["cosine"]):
         with pytest.raises(ValueError, match="kernels must be different ones of"):
             SVMEnsembleClassifier(kernels).fit(X, y)
+    # The linear kernel's penalty would be zero
+    with pytest.raises(ValueError, match="The 'gamma' parameter of SVMEns"):
+        SVMEnsembleClassifier(gamma=0.0).fit(X, y)
     with pytest.raises(ValueError, match=r"class_weight holds \['joy'\]"):
         SVMEnsembleClassifier(class_weight={"joy": 2.0}).fit(X, y)
     with pytest.raises(AttributeError) as error:
