@@ -15,6 +15,7 @@ from skmer._streams import resolve_streams
 from skmer.feature_selection._chi2 import contingency, log_tail, tail
 from skmer.feature_selection._scores import score_columns
 from skmer.utils import split_labels
+from skmer.utils._features import refuse_clips
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
 
@@ -190,6 +191,7 @@ class ChiSquareSelector(SelectorMixin, BaseEstimator):
                 DataConversionWarning,
                 stacklevel=3,
             )
+        refuse_clips(self, X)
         X = validate_data(
             self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
         )

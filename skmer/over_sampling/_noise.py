@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from skmer._streams import resolve_streams
 from skmer.over_sampling._base import BaseLabelSampler
+from skmer.utils._features import refuse_clips
 from skmer.utils._seeds import draw_seeds
 from skmer.utils._sklearn import Interval, StrOptions
 
@@ -162,6 +163,7 @@ class NoiseEmbeddingSampler(BaseLabelSampler, BaseOverSampler):
         self.random_state = random_state
 
     def _fit_resample(self, X, labelled, classes, codes):
+        refuse_clips(self, X)
         values = validate_data(
             self,
             X,

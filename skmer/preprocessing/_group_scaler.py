@@ -5,7 +5,8 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from skmer.preprocessing._scaling import ShrunkScaler, moments
-from skmer.utils._clip_ids import look_up
+from skmer.utils._clip_ids import clip_ids, known_clips, look_up, plain_ids
+from skmer.utils._features import refuse_clips
 from skmer.utils._sklearn import _fit_context, _num_samples
 
 
@@ -201,16 +202,20 @@ class GroupStandardScaler(ShrunkScaler):
 
     def _groups_of(self, X):
         """Return the group of each row, None or NaN where it has none."""
+        refuse_clips(self, X)
         if self.groups is None:
             return np.full(_num_samples(X), None)
-        ids = X.index if isinstance(X, pd.DataFrame) else None
+        ids = clip_ids(X) if isinstance(X, pd.DataFrame) else None
         values = look_up(self.groups, ids, "groups", required=False)
-        unlisted = ~ids.isin(self.groups.index)
+        listed = plain_ids(self.groups.index)
+        unlisted = ~ids.isin(listed)
         if unlisted.any():
             raise ValueError(
                 f"groups does not list clip {ids[int(unlisted.argmax())]!r} "
-                f"({int(unlisted.sum())} of {len(ids)} rows are not listed). Index it "
-                "by the clip ids of X; a clip whose group is not known gets None."
+                f"({int(unlisted.sum())} of {len(ids)} rows are not listed). "
+                f"{known_clips(listed)} Index it by the clip ids of X; clips that come "
+                "after fit are told by set_params(groups=...), and a clip whose group "
+                "is not known gets None."
             )
         return values.to_numpy()
 

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmer._streams import resolve_streams
+from skmer.utils._features import refuse_clips
 from skmer.utils._sklearn import _check_feature_names_in, _fit_context
 
 
@@ -141,6 +142,7 @@ class ModalityImputer(TransformerMixin, BaseEstimator):
         return np.asarray(names, dtype=object)
 
     def _validated(self, X, *, reset):
+        refuse_clips(self, X)
         return validate_data(
             self,
             X,

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import validate_data
 
+from skmer.utils._features import refuse_clips
 from skmer.utils._sklearn import Interval
 
 # Cells that are looked at in one go: about 100 MB of scratch.
@@ -108,6 +109,7 @@ class ShrunkScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return X
 
     def _validated(self, X, *, reset):
+        refuse_clips(self, X)
         return validate_data(
             self,
             X,

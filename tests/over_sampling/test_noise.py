@@ -211,7 +211,7 @@ def test_other_numbers_and_types():
     )
     assert isinstance(rows, list) and isinstance(more, list)
     wrong = pd.DataFrame({"video": ["a.mp4", "b.mp4"]})
-    with pytest.raises(ValueError, match="could not convert"):
+    with pytest.raises(ValueError, match="needs features.*a.mp4.*encoders"):
         NoiseEmbeddingSampler().fit_resample(wrong, [0, 1])
 
 
