@@ -110,6 +110,6 @@ def test_labels_of_an_annotator_help_to_correct_labels():
 
     alone, _ = n_right()
     helped, refiner = n_right(extra_labels={labels.name: labels})
-    assert alone < 115 < helped
+    assert max(alone, int(np.sum(given == truth))) < helped
     assert list(refiner.votes_.columns) == ["audio", "gpt"]
     assert list(refiner.votes_["gpt"]) == list(labels)
