@@ -134,11 +134,11 @@ class BaseVoting(
             for member in self.estimators_
         )
 
-    def _probabilities(self, X):
+    def _probabilities(self, asked):
         """Return the members' probabilities and which classes each knows."""
         known = np.zeros((len(self.estimators_), len(self.classes_)), dtype=bool)
         parts = []
-        for index, (member, data) in enumerate(self._asked(X)):
+        for index, (member, data) in enumerate(asked):
             part = member.predict_proba(data)
             where = np.searchsorted(self.classes_, member.classes_)
             known[index, where] = True
@@ -162,7 +162,7 @@ class BaseVoting(
             Rows sum to one.
         """
         check_is_fitted(self)
-        proba, known = self._probabilities(X)
+        proba, known = self._probabilities(self._asked(X))
         if self.voting == "soft":
             return proba.mean(axis=0)
         # A member that has never seen a class has no say about it.
@@ -185,17 +185,22 @@ class BaseVoting(
         check_is_fitted(self)
         if self.voting != "hard":
             return self.classes_[self.predict_proba(X).argmax(axis=1)]
-        if not all(hasattr(member, "predict_proba") for member in self.estimators_):
-            labels = [member.predict(data) for member, data in self._asked(X)]
-            codes = [np.searchsorted(self.classes_, part) for part in labels]
-            return self.classes_[self._votes(codes).argmax(axis=1)]
-        proba, _ = self._probabilities(X)
-        votes = self._votes(proba.argmax(axis=2))
-        # Less than a vote in all: it only breaks ties.
-        return self.classes_[(votes + 0.5 * proba.mean(axis=0)).argmax(axis=1)]
-
-    def _votes(self, codes):
-        return sum(np.eye(len(self.classes_))[part] for part in codes)
+        asked = self._asked(X)
+        proba = None
+        if all(hasattr(member, "predict_proba") for member in self.estimators_):
+            proba, _ = self._probabilities(asked)
+        votes = 0.0
+        for index, (member, data) in enumerate(asked):
+            if proba is not None and hasattr(member, "_fit_together"):
+                # A network says what is most probable; others may have a threshold
+                codes = proba[index].argmax(axis=1)
+            else:
+                codes = np.searchsorted(self.classes_, member.predict(data))
+            votes = votes + np.eye(len(self.classes_))[codes]
+        if proba is not None:
+            # Less than a vote in all: it only breaks ties
+            votes += 0.5 * proba.mean(axis=0)
+        return self.classes_[votes.argmax(axis=1)]
 
     def transform(self, X):
         """Return the members' codes of each clip, side by side.

@@ -14,7 +14,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
@@ -98,6 +103,19 @@ def test_hard():
     assert not hasattr(vote, "predict_proba")
     # One vote each for a and b: b has the higher mean.
     assert fixed_vote(TABLE[1:], "hard").predict([[0]]) == ["b"]
+
+
+def test_hard_votes_are_what_members_predict():
+    rng = np.random.default_rng(0)
+    y = np.tile(["happy", "sad"], 40)
+    X = rng.normal(size=(80, 3)) + (y == "sad")[:, None]
+    cautious = FixedThresholdClassifier(
+        LogisticRegression(), threshold=0.9, pos_label="sad"
+    )
+    vote = SeedVotingClassifier(cautious, n_seeds=2, voting="hard").fit(X, y)
+    said = vote.estimators_[0].predict(X)
+    assert (said != LogisticRegression().fit(X, y).predict(X)).any()
+    np.testing.assert_array_equal(vote.predict(X), said)
 
 
 def test_hard_votes_of_members_without_probabilities(clips):
