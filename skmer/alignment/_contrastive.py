@@ -112,8 +112,8 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
 
     References
     ----------
-    .. [1] Z. Zhao et al., "Multimodal Emotion Recognition with Vision-language
-       Prompting and Modality Dropout", 2024. :arxiv:`2409.05015`.
+    .. [1] Z. Zhao et al., "Improving Multimodal Emotion Recognition by Leveraging
+       Acoustic Adaptation and Visual Alignment", 2024. :arxiv:`2409.05015`.
 
     Examples
     --------

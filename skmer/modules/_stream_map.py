@@ -36,10 +36,10 @@ class StreamMap(nn.Module):
 
     References
     ----------
-    .. [1] Z. Zhao et al., "Multimodal Emotion Recognition with Vision-language
-       Prompting and Modality Dropout", 2024, section 2.2. :arxiv:`2409.05015`.
-       Changed: the layers' shapes, which the paper has in the wrong order, and what
-       ``variant`` says.
+    .. [1] Z. Zhao et al., "Improving Multimodal Emotion Recognition by Leveraging
+       Acoustic Adaptation and Visual Alignment", 2024, section 2.2.
+       :arxiv:`2409.05015`. Changed: the layers' shapes, which the paper has in the
+       wrong order, and what ``variant`` says.
     """
 
     def __init__(
