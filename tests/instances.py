@@ -82,9 +82,12 @@ NUMERIC = [
     TensorFusionClassifier(**SMALL),
     FoldVotingClassifier(AttentionFusionClassifier(**SMALL), cv=2),
     SeedVotingClassifier(AttentionFusionClassifier(**SMALL), n_seeds=2),
-    StreamVotingClassifier(LogisticRegression()),
+    StreamVotingClassifier(LogisticRegression(), streams={"all": slice(None)}),
     StreamVotingClassifier(
-        LogisticRegression(), fused=LogisticRegression(), combine="mean"
+        LogisticRegression(),
+        streams={"all": slice(None)},
+        fused=LogisticRegression(),
+        combine="mean",
     ),
     SVMEnsembleClassifier(n_seeds=2),
     SVMEnsembleClassifier(n_seeds=2, voting="soft", bootstrap=True),

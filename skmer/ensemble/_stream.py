@@ -16,10 +16,16 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skmer._streams import NAMELESS, resolve_streams, stream_groups
 from skmer.ensemble._blocks import as_table, has_values, take_block
 from skmer.ensemble._members import fit_one
 from skmer.ensemble._names import check_keys
+from skmer.ensemble._stream_input import (
+    check_named,
+    read_streams,
+    read_weights,
+    warn_of_holes,
+    warn_of_names,
+)
 from skmer.utils import split_labels
 from skmer.utils._scoring import LabelledScore
 from skmer.utils._sklearn import HasMethods, StrOptions, _fit_context
@@ -44,8 +50,9 @@ class StreamVotingClassifier(
     streams : None, sequence of str or dict, default=None
         The streams. None reads them from the column names; a sequence selects some
         by name (``"video"`` takes ``video__face`` and ``video__frame`` together); a
-        dict maps names to slices, column names or column numbers. X without names
-        is one stream, ``"all"``, unless a dict says otherwise.
+        dict maps names to slices, column names or column numbers, such as
+        ``{"video": ["video"]}`` for a column of clips. X whose names have no ``__``
+        is one stream, ``"all"``, with a warning.
     by : {"modality", "stream"}, default="modality"
         Which columns make a stream where ``streams`` is None: those that share the
         first part of their names, or all parts but the last. The product takes
@@ -68,7 +75,9 @@ class StreamVotingClassifier(
     missing : {"any", "all"}, default="any"
         When a clip lacks a stream: where any of its columns is missing, as for
         fusion classifiers, or where all are. With ``"all"`` members have to cope
-        with what else is missing.
+        with what else is missing. ``"any"`` warns of clips that lack a part of a
+        stream: few holes, scattered over wide streams, silence the members for most
+        clips, so fill them.
     n_jobs : int or None, default=None
         Members fitted at a time, in processes unless
         :class:`joblib.parallel_config` says otherwise. They are the same whatever
@@ -219,7 +228,7 @@ class StreamVotingClassifier(
         self.streams_ = self._resolved(X)
         blocks = self._blocks()
         members = self._clones(blocks)
-        self.weights_ = self._member_weights(list(blocks))
+        self.weights_ = read_weights(self.weights, list(blocks))
         tasks = {}
         for name, columns in blocks.items():
             own = rows[has_values(take_block(X, columns), self.missing)[rows]]
@@ -235,6 +244,7 @@ class StreamVotingClassifier(
             raise ValueError(
                 "No stream has labelled rows of two classes, so nothing can be learnt."
             )
+        self._tell(X)
         fitted = Parallel(n_jobs=self.n_jobs)(
             delayed(fit_one)(*task) for task in tasks.values()
         )
@@ -261,28 +271,21 @@ class StreamVotingClassifier(
 
     def _resolved(self, X):
         names = getattr(self, "feature_names_in_", None)
-        if self.streams is not None or names is None:
-            streams = self.streams
-            streams = dict(streams) if isinstance(streams, Mapping) else streams
-            groups = resolve_streams(streams, names, X.shape[1])
-        else:
-            groups = stream_groups(names, by=self.by)
-            if NAMELESS in groups and len(groups) > 1:
-                nameless = [names[i] for i in groups[NAMELESS]]
-                warnings.warn(
-                    f"{len(nameless)} columns have no '__' in their names and get a "
-                    f"member of their own, {NAMELESS!r}: {', '.join(nameless[:5])}. "
-                    "Name them stream__feature, leave them out, or say by streams= "
-                    "which streams there are.",
-                    UserWarning,
-                    stacklevel=4,
-                )
+        groups = read_streams(self.streams, self.by, names, X.shape[1])
         if FUSED in groups and self.fused is not None:
             raise ValueError(
                 f"X has a stream called {FUSED!r}, which is also the name of the "
                 "member that sees all streams. Rename the stream's columns."
             )
         return groups
+
+    def _tell(self, X):
+        """Warn where streams are not told apart, or are lost for single cells."""
+        if self.streams is None and not isinstance(self.estimator, Mapping):
+            names = getattr(self, "feature_names_in_", None)
+            warn_of_names(self.streams_, names, stacklevel=4)
+        if self.missing == "any":
+            warn_of_holes(X, self.streams_, stacklevel=4)
 
     def _blocks(self):
         """Return the columns of each member."""
@@ -294,6 +297,8 @@ class StreamVotingClassifier(
     def _clones(self, blocks):
         given = self.estimator
         if isinstance(given, Mapping):
+            names = getattr(self, "feature_names_in_", None)
+            check_named(given, self.streams_, names)
             check_keys("estimator", given, self.streams_)
         else:
             given = dict.fromkeys(self.streams_, given)
@@ -308,27 +313,6 @@ class StreamVotingClassifier(
                     "it in sklearn.calibration.CalibratedClassifierCV."
                 )
         return {name: clone(members[name]) for name in blocks}
-
-    def _member_weights(self, names):
-        if self.weights is None:
-            return dict.fromkeys(names, 1.0)
-        if isinstance(self.weights, Mapping):
-            check_keys("weights", self.weights, names)
-            values = [self.weights[name] for name in names]
-        else:
-            values = list(self.weights)
-        if len(values) != len(names):
-            raise ValueError(
-                f"weights has {len(values)} numbers, but there are {len(names)} "
-                f"members: {', '.join(names)}."
-            )
-        found = np.asarray(values, dtype=np.float64)
-        if not np.isfinite(found).all() or found.min() < 0 or not found.any():
-            raise ValueError(
-                "weights must be finite, none below zero and one above it. Got "
-                f"{dict(zip(names, values, strict=True))}."
-            )
-        return dict(zip(names, found.tolist(), strict=True))
 
     def _can_learn(self, name, codes, all_codes):
         """Whether a member's rows can be learnt from; raise if there are none."""

@@ -16,6 +16,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from skmer.encoders import AcousticEncoder, TextEncoder
 from skmer.ensemble import StreamVotingClassifier
 from skmer.exceptions import MissingStreamError
 from skmer.fusion import AttentionFusionClassifier, CrossAttentionFusionClassifier
@@ -25,6 +26,8 @@ from skmer.utils import as_object_column
 LR = LogisticRegression()
 NAMES = ["audio__0", "audio__1", "video__face__0", "video__face__1", "video__frame__0"]
 CLASSES = np.array(["angry", "happy", "sad"])
+# X without names as one stream, which is what it is told to be
+EVERYTHING = {"all": slice(None)}
 
 
 def make(n=90, seed=0, noise=1.0):
@@ -72,7 +75,8 @@ def test_streams_by_name_by_slice_and_by_stream(clips):
     slices = {"audio": slice(0, 2), "video": [2, 3, 4]}
     plain = StreamVotingClassifier(LR, streams=slices).fit(X.to_numpy(), y)
     np.testing.assert_allclose(plain.predict_proba(X.to_numpy()), whole)
-    assert list(StreamVotingClassifier(LR).fit(X.to_numpy(), y).streams_) == ["all"]
+    one = StreamVotingClassifier(LR, streams=EVERYTHING).fit(X.to_numpy(), y)
+    assert list(one.streams_) == ["all"]
     with pytest.raises(MissingStreamError, match="no stream 'text'"):
         StreamVotingClassifier(LR, streams=["text"]).fit(X, y)
     with pytest.warns(UserWarning, match="get a member of their own, 'all': age"):
@@ -119,7 +123,8 @@ def test_a_clip_without_a_stream(clips):
     X.iloc[:10, :2] = np.nan
     X.iloc[5:15, 2:] = np.nan
     X.iloc[20, 3] = np.nan
-    vote = StreamVotingClassifier(LR).fit(X, y)
+    with pytest.warns(UserWarning, match="1 of 90 in 'video'"):
+        vote = StreamVotingClassifier(LR).fit(X, y)
     audio = np.r_[10:90]
     video = np.r_[0:5, 15:20, 21:90]
     expected = clone(LR).fit(X.iloc[audio, :2], y[audio])
@@ -150,7 +155,8 @@ def test_members_that_cope_with_missing_values_may_have_them(clips):
     assert not differences(vote.estimators_["fused"], clone(filled).fit(X, y))
     assert vote.stream_proba(X)["video"].isna().any(axis=1).sum() == 10
     assert not vote.stream_proba(X)["fused"].isna().any(axis=None)
-    strict = StreamVotingClassifier(filled, fused=filled).fit(X, y)
+    with pytest.warns(UserWarning, match="10 of 90 in 'video'"):
+        strict = StreamVotingClassifier(filled, fused=filled).fit(X, y)
     whole = np.r_[20:90]
     expected = clone(filled).fit(X.iloc[whole], y[whole])
     assert not differences(strict.estimators_["fused"], expected)
@@ -171,7 +177,9 @@ def test_infinite_values_are_not_missing_ones():
         def predict(self, X):
             return self.classes_[[0] * len(X)]
 
-    vote = StreamVotingClassifier(Keep()).fit(values, ["a", "b", "b"])
+    vote = StreamVotingClassifier(Keep(), streams=EVERYTHING)
+    with pytest.warns(UserWarning, match="1 of 3 in 'all'"):
+        vote.fit(values, ["a", "b", "b"])
     np.testing.assert_array_equal(vote.estimators_["all"].seen_, values[[0, 2]])
 
 
@@ -295,7 +303,8 @@ def test_agreement(clips):
     expected = ((own["audio"] == label) + 2 * (own["video"] == label)) / 3
     np.testing.assert_allclose(found.iloc[2:], expected.iloc[2:])
     assert {0.333, 0.667, 1.0} <= set(np.round(found.iloc[2:], 3))
-    vote.set_params(weights=None).fit(X.to_numpy(), y)
+    vote.set_params(weights=None, streams={"a": [0, 1], "b": [2, 3, 4]})
+    vote.fit(X.to_numpy(), y)
     assert isinstance(vote.agreement(X.to_numpy()), np.ndarray)
 
 
@@ -426,7 +435,8 @@ def test_names_are_checked(clips):
         vote.predict(X[NAMES[::-1]])
     values = X.to_numpy()
     with pytest.raises(ValueError, match="X has 4 features"):
-        clone(vote).fit(values, y).predict(values[:, :4])
+        plain = clone(vote).set_params(streams=EVERYTHING).fit(values, y)
+        plain.predict(values[:, :4])
     with pytest.raises(ValueError, match="0 feature"):
         vote.fit(X[[]], y)
 
@@ -489,3 +499,76 @@ def test_the_product_on_ravdess(shared_data):
         assert (label == vote.classes_[np.prod(parts, axis=0).argmax(axis=1)]).all()
         scores.append(f1_score(y[test], label, average="weighted"))
     assert np.mean(scores) == pytest.approx(0.731, abs=0.001)
+
+
+def test_scattered_holes_are_told_of(clips):
+    X, y = clips
+    X = X.copy()
+    X.iloc[:5, 0] = np.nan
+    X.iloc[3:6, 4] = np.nan
+    X.iloc[6:9, :2] = np.nan  # without the whole stream: nothing to tell
+    told = "5 of 90 in 'audio', 3 of 90 in 'video'.*ModalityImputer.*missing='all'"
+    with pytest.warns(UserWarning, match=told):
+        StreamVotingClassifier(LR).fit(X, y)
+    filled = make_pipeline(ModalityImputer(), LR)
+    StreamVotingClassifier(filled, missing="all").fit(X, y)
+    # What the message says to do
+    pipe = make_pipeline(ModalityImputer(), StreamVotingClassifier(LR))
+    pipe.set_output(transform="pandas").fit(X, y)
+
+
+def test_x_whose_names_tell_no_streams_is_told_of(clips):
+    X, y = clips
+    plain = X.set_axis([f"f{i}" for i in range(5)], axis=1)
+    numbered = X.set_axis(range(5), axis=1)
+    for nameless in (X.to_numpy(), plain, numbered):
+        with pytest.warns(UserWarning, match=r"one stream, 'all'.*set_output.*streams"):
+            StreamVotingClassifier(LR).fit(nameless, y)
+        for explicit in ({"streams": EVERYTHING}, {"estimator": {"all": LR}}):
+            StreamVotingClassifier(LR).set_params(**explicit).fit(nameless, y)
+
+
+def test_a_column_of_clips_is_no_stream_unless_told(clips):
+    y = clips[1]
+    frame = pd.DataFrame({"video": [f"{label}.mp4" for label in y]})
+    read = make_pipeline(
+        FunctionTransformer(one_column), HashingVectorizer(n_features=64), LR
+    )
+    told = r"'video'.*stream__feature.*streams=\{'video': \['video'\]\}"
+    with pytest.raises(ValueError, match=told):
+        StreamVotingClassifier({"video": read}).fit(frame, y)
+    vote = StreamVotingClassifier({"video": read}, streams={"video": ["video"]})
+    assert vote.fit(frame, y).score(frame, y) == 1.0
+    with pytest.raises(ValueError, match=r"stream__feature.*pass streams="):
+        StreamVotingClassifier({"audio": read}).fit(frame, y)
+
+
+def test_clips_themselves(small_clips):
+    X = small_clips.data.copy()
+    y = np.array(["low", "high"] * 3)
+    X.iloc[0, X.columns.get_loc("audio")] = None
+    members = {
+        "audio": make_pipeline(AcousticEncoder(cache=None), StandardScaler(), LR),
+        "text": make_pipeline(TextEncoder(n_features=64, cache=None), LR),
+    }
+    streams = {"audio": ["audio"], "text": ["text"]}
+    vote = StreamVotingClassifier(members, streams=streams).fit(X, y)
+    assert vote.predict_proba(X).shape == (6, 2)
+    said = vote.stream_proba(X)
+    assert said["audio"].isna().any(axis=1).tolist() == [True] + [False] * 5
+    assert said["text"].notna().all(axis=None)
+    with pytest.raises(ValueError, match="streams={'text': \\['text'\\]"):
+        StreamVotingClassifier({"text": members["text"]}).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "vote",
+    [
+        StreamVotingClassifier(LogisticRegression),
+        StreamVotingClassifier({"audio": LR, "video": LogisticRegression}),
+        StreamVotingClassifier(LR, fused=LogisticRegression),
+    ],
+)
+def test_classes_are_refused(clips, vote):
+    with pytest.raises(TypeError, match="Expected an estimator instance"):
+        vote.fit(*clips)
