@@ -308,6 +308,19 @@ def test_clips_without_sound_and_unreadable_ones(sounds, tmp_path):
     assert (encoder.transform(X)[1] == features[2]).all()
 
 
+def test_failures_that_may_pass_are_not_remembered(sounds, monkeypatch):
+    encoder = make(on_error="nan").fit(sounds[:6], Y[:6])
+
+    def fail(*args, **options):
+        raise MemoryError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skmer.encoders._speech_model.read_audio", fail)
+        with pytest.warns(ExtractionWarning, match="full"):
+            assert np.isnan(encoder.transform(sounds[6:7])).all()
+    assert np.isfinite(encoder.transform(sounds[6:7])).all()
+
+
 def test_what_is_refused(sounds):
     with pytest.raises(ValueError, match="requires y to be passed"):
         make().fit(sounds, None)
