@@ -1,9 +1,13 @@
 """Which rows carry a label, and what their classes are."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+
+# What a missing label becomes where it is turned into a string
+_WRITTEN_OUT = {"", "nan", "None", "<NA>"}
 
 
 def split_labels(y):
@@ -32,6 +36,12 @@ def split_labels(y):
     ValueError
         If y is not one-dimensional, holds fractional numbers, infinities, or
         strings beside numbers.
+
+    Warns
+    -----
+    UserWarning
+        If a class is a string that missing labels become in an array of strings:
+        ``""``, ``"nan"``, ``"None"`` or ``"<NA>"``, or ``"-1"`` beside words.
 
     Examples
     --------
@@ -66,7 +76,30 @@ def split_labels(y):
         return labelled, known, codes
     classes, inverse = np.unique(known, return_inverse=True)
     codes[labelled] = inverse
+    if kind == "string":
+        _tell_of_missing(classes.tolist())
     return labelled, classes, codes
+
+
+def _tell_of_missing(classes):
+    """Warn of classes that look like missing labels turned into strings."""
+    wrong = _WRITTEN_OUT.intersection(classes)
+    if "-1" in classes and not all(map(_is_whole, classes)):
+        wrong.add("-1")
+    if wrong:
+        # Of this line, so that each text is shown once and not for every fit
+        warnings.warn(
+            f"y holds the string {sorted(wrong)[0]!r}, which counts as a class. Mark "
+            "unlabelled rows by None or NaN, in a list, a Series or an array of dtype "
+            "object: an array of strings, as astype(str) makes it, cannot hold them. "
+            "Rename the class if it is one.",
+            UserWarning,
+            stacklevel=1,
+        )
+
+
+def _is_whole(label):
+    return label.removeprefix("-").isdigit()
 
 
 def _values(y):

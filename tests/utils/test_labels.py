@@ -1,5 +1,7 @@
 """Which rows carry a label."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,6 +48,44 @@ def test_classes_keep_the_dtype_of_y(dtype):
 def test_booleans_beside_missing_ones_are_booleans(y):
     labelled, classes, codes = split_labels(y)
     assert classes.dtype == bool and codes.tolist() == [1, -1, 0]
+
+
+@pytest.mark.parametrize(
+    ("y", "named"),
+    [
+        (np.array(["happy", None, "sad"]).astype(str), "None"),
+        (np.array(["happy", np.nan, "sad"]), "nan"),
+        (pd.Series(["happy", "", None]), ""),
+        (["happy", "<NA>"], "<NA>"),
+        (np.array(["happy", -1, "sad"]), "-1"),
+    ],
+)
+def test_missing_labels_that_became_strings_are_told_of(y, named):
+    with pytest.warns(UserWarning, match=f"y holds the string {named!r}, which counts"):
+        _, classes, _ = split_labels(y)
+    assert named in classes
+
+
+def test_it_is_told_once():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            split_labels(np.array(["happy", "nan"]))
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        ["-1", "0", "1"],
+        ["-1", "1"],
+        ["none", "happy"],
+        np.array(["happy", None, np.nan, pd.NA], dtype=object),
+        [-1, 0, 1],
+    ],
+)
+def test_other_labels_are_not_told_of(y):
+    split_labels(y)
 
 
 def test_decoding_gives_the_labels_back():
