@@ -142,8 +142,9 @@ class FoldVotingClassifier(BaseVoting):
         Raises
         ------
         ValueError
-            If there are more folds than labelled clips or groups, or a labelled row
-            has no group.
+            If there are more folds than labelled clips or groups, a labelled row has
+            no group, or members have no probabilities and ``voting`` is not
+            ``"hard"``.
         """
         X, labelled, codes, sample_weight = self._checked(X, y, sample_weight)
         y = y if hasattr(y, "__getitem__") else np.asarray(y)

@@ -116,6 +116,11 @@ class SeedVotingClassifier(BaseVoting):
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        ValueError
+            If members have no probabilities and ``voting`` is not ``"hard"``.
         """
         X, _, _, sample_weight = self._checked(X, y, sample_weight)
         seeds = draw_seeds(self.random_state, self.n_seeds)

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmer.ensemble._svm_calibration import fit_calibrator
@@ -22,6 +21,7 @@ from skmer.ensemble._svm_rows import (
     training_rows,
     weight_by_code,
 )
+from skmer.utils._available import available_if
 from skmer.utils._clip_ids import clip_ids, unit_codes
 from skmer.utils._scoring import LabelledScore
 from skmer.utils._seeds import draw_seeds
@@ -36,8 +36,8 @@ _SHARE = [
 def _has_proba(self):
     if self.voting == "hard":
         raise AttributeError(
-            "SVMEnsembleClassifier has no predict_proba with voting='hard': votes "
-            "are labels. Use voting='soft' or 'logit'."
+            "with voting='hard', votes of SVMEnsembleClassifier are labels. Use "
+            "voting='soft' or 'logit'."
         )
     return True
 

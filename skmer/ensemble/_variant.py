@@ -156,7 +156,8 @@ class VariantVotingClassifier(BaseVoting):
         ------
         ValueError
             If a variant sets a parameter that the estimator does not have, or leaves
-            out a stream that there is not, or the only one.
+            out a stream that there is not, or the only one; or if members have no
+            probabilities and ``voting`` is not ``"hard"``.
         """
         X, _, _, sample_weight = self._checked(X, y, sample_weight)
         found = read_variants(self.variants, self.estimator, _get_feature_names(X))

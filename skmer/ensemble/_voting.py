@@ -11,11 +11,12 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_consistent_length, get_tags, indexable
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skmer.ensemble._members import fit_members, inputs_of_last_steps
+from skmer.ensemble._names import check_instance
 from skmer.utils import split_labels
+from skmer.utils._available import available_if
 from skmer.utils._pipelines import last_step
 from skmer.utils._scoring import LabelledScore
 
@@ -41,8 +42,8 @@ def _stream_names(estimator):
 def _has_proba(self):
     if self.voting == "hard":
         raise AttributeError(
-            f"{type(self).__name__} has no predict_proba with voting='hard': votes "
-            "are labels. Use voting='soft' or 'logit'."
+            f"with voting='hard', votes of {type(self).__name__} are labels. Use "
+            "voting='soft' or 'logit'."
         )
     return _member_has("predict_proba")(self)
 
@@ -79,6 +80,7 @@ class BaseVoting(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
+        check_instance("estimator", self.estimator)
         (X,) = indexable(X)
         if getattr(getattr(X, "dtype", None), "kind", None) == "c":
             raise ValueError("Complex data not supported: X holds complex numbers.")
@@ -93,6 +95,8 @@ class BaseVoting(
 
     def _fit_members(self, groups):
         """Fit the members, which come in groups that differ in their seeds alone."""
+        for members, _ in groups:
+            self._check_votes(members[0])
         self.estimators_ = fit_members(groups, self.n_jobs)
         self._check_classes()
         first = self.estimators_[0]
@@ -102,6 +106,22 @@ class BaseVoting(
             elif hasattr(self, name):
                 delattr(self, name)
         return self
+
+    def _check_votes(self, member):
+        """Raise if a member, not yet fitted, will lack the probabilities to vote."""
+        if self.voting == "hard":
+            return
+        try:
+            member.predict_proba  # noqa: B018
+        except AttributeError as error:
+            while error.__cause__ is not None:
+                error = error.__cause__
+            raise ValueError(
+                f"voting={self.voting!r} needs members with probabilities: "
+                f"{str(error).rstrip('.')}. Else pass voting='hard' to "
+                f"{type(self).__name__}, or use a classifier with probabilities; "
+                "sklearn.calibration.CalibratedClassifierCV gives them to any."
+            ) from None
 
     def _check_classes(self):
         labels = set(self.classes_.tolist())
