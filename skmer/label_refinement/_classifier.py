@@ -8,7 +8,6 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length, get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -17,6 +16,8 @@ from sklearn.utils.validation import (
 from skmer.label_refinement._refiner import LabelRefiner
 from skmer.label_refinement._targets import check_inputs
 from skmer.utils import split_labels
+from skmer.utils._available import available_if
+from skmer.utils._instances import check_instances
 from skmer.utils._pipelines import weight_params
 from skmer.utils._scoring import LabelledScore
 from skmer.utils._seeds import draw_seeds, seeded_clone
@@ -25,7 +26,9 @@ from skmer.utils._sklearn import HasMethods, Interval, _fit_context, _safe_index
 
 def _estimator_has(name):
     def check(self):
-        getattr(getattr(self, "estimator_", self.estimator), name)
+        estimator = getattr(self, "estimator_", self.estimator)
+        if not hasattr(estimator, name):
+            raise AttributeError(f"{type(estimator).__name__} has no {name}.")
         return True
 
     return check
@@ -126,10 +129,13 @@ class RefinedClassifier(
 
         Raises
         ------
+        TypeError
+            If the estimator or the refiner is a class.
         ValueError
             If the labels cannot be refined or the estimator takes no weights where
             some are needed.
         """
+        check_instances(estimator=self.estimator, refiner=self.refiner)
         X = check_inputs(X, y, "RefinedClassifier")
         if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
             warnings.warn(

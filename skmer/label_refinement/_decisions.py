@@ -3,10 +3,12 @@
 import csv
 import os
 import tempfile
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from skmer.label_refinement._lookup import of_clips, written
 from skmer.utils._clip_ids import look_up
 
 COLUMNS = ["clip", "decision"]
@@ -20,8 +22,9 @@ def read_decisions(path):
     ----------
     path : str or PathLike
         A file in UTF-8, with or without byte order mark, with a header line that
-        has ``clip`` and ``decision``; other columns are left alone. Commas or
-        semicolons divide columns, lines may end as on Windows.
+        has ``clip`` and ``decision``, in any case; other columns are left alone.
+        Commas or semicolons divide columns, lines may end as on Windows. Spaces
+        around a decision do not count.
 
     Returns
     -------
@@ -80,7 +83,17 @@ def write_decisions(path, decisions, *, overwrite=False):
     See Also
     --------
     read_decisions : Reads the file.
+
+    Examples
+    --------
+    What a refiner changed, and a person then agreed with, as decisions:
+
+    >>> from skmer.label_refinement import write_decisions
+    >>> report = refiner.report()  # doctest: +SKIP
+    >>> right = report[report["decided_by"] == "sources"]  # doctest: +SKIP
+    >>> write_decisions("d.csv", right.set_index("clip")["to"])  # doctest: +SKIP
     """
+    refuse_dict(decisions)
     if not isinstance(decisions, pd.Series):
         raise TypeError(
             "decisions must be a Series indexed by clip id. Got "
@@ -90,7 +103,7 @@ def write_decisions(path, decisions, *, overwrite=False):
     rows, names = _read(path) if os.path.exists(path) else ([], COLUMNS)
     lines = {row["clip"]: row for row in rows}
     for clip, decision in new.items():
-        clip, decision = _written(clip), str(decision)
+        clip, decision = written(clip), str(decision)
         row = lines.setdefault(clip, dict.fromkeys(names, ""))
         if row["decision"] not in ("", decision) and not overwrite:
             raise ValueError(
@@ -99,6 +112,15 @@ def write_decisions(path, decisions, *, overwrite=False):
             )
         row["clip"], row["decision"] = clip, decision
     _replace(path, names, lines.values())
+
+
+def refuse_dict(decisions):
+    """Say how a dict of decisions becomes a Series."""
+    if isinstance(decisions, Mapping):
+        raise TypeError(
+            "decisions must be a Series indexed by clip id. Got "
+            f"{type(decisions).__name__}: pass pd.Series(decisions)."
+        )
 
 
 def _read(path):
@@ -110,7 +132,7 @@ def _read(path):
         divider = ";" if ";" in first and "," not in first else ","
         reader = csv.reader(file, delimiter=divider)
         where = os.fspath(path)
-        names = next(reader, [])
+        names = _names(next(reader, []))
         absent = [name for name in COLUMNS if name not in names]
         if absent:
             raise ValueError(
@@ -142,6 +164,17 @@ def _read(path):
     return list(found.values()), names
 
 
+def _names(cells):
+    """Return names of columns, of those that are needed in the case they have here."""
+    plain = {name.strip().lower(): name for name in reversed(cells)}
+    wanted = {plain[name]: name for name in COLUMNS if name in plain}
+    exact = [name for name in COLUMNS if name in cells]
+    return [
+        wanted[name] if name in wanted and wanted[name] not in exact else name
+        for name in cells
+    ]
+
+
 def _replace(path, names, rows):
     folder = os.path.dirname(os.path.abspath(path))
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".csv")
@@ -160,21 +193,6 @@ def _replace(path, names, rows):
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-def _written(clip):
-    """Return a clip id as files hold it."""
-    return os.fspath(clip) if isinstance(clip, os.PathLike) else str(clip)
-
-
-def _of_clips(decisions, ids):
-    """Return decisions under the ids that clips have, where files hold text."""
-    clips = {_written(clip): clip for clip in ids.unique() if not isinstance(clip, str)}
-    if not clips:
-        return decisions
-    return decisions.rename(
-        index=lambda clip: clips.get(clip, clip) if isinstance(clip, str) else clip
-    )
 
 
 def resolve_decisions(decisions, ids, classes):
@@ -202,8 +220,7 @@ def resolve_decisions(decisions, ids, classes):
     """
     if not isinstance(decisions, pd.Series):
         decisions = read_decisions(decisions)
-    if ids is not None:
-        decisions = _of_clips(decisions, ids)
+    decisions = of_clips(decisions, ids, "decisions")
     said = look_up(decisions, ids, "decisions", required=False)
     values = said.to_numpy(dtype=object)
     decided = said.notna().to_numpy()
@@ -213,8 +230,9 @@ def resolve_decisions(decisions, ids, classes):
             f"y has a class {taken[0]!r}, which means something else in decisions. "
             "Call the class otherwise."
         )
-    keep = np.array([value == "keep" for value in values], dtype=bool)
-    drop = np.array([value == "drop" for value in values], dtype=bool)
+    plain = [value.strip() if isinstance(value, str) else value for value in values]
+    keep = np.array([value == "keep" for value in plain], dtype=bool)
+    drop = np.array([value == "drop" for value in plain], dtype=bool)
     known = {label: code for code, label in enumerate(classes.tolist())}
     if not all(isinstance(label, str) for label in known):
         # Files hold text
@@ -222,6 +240,8 @@ def resolve_decisions(decisions, ids, classes):
     codes = np.full(len(values), -1, dtype=np.int64)
     for row in np.flatnonzero(decided & ~keep & ~drop):
         value = values[row]
+        if value not in known and isinstance(value, str):
+            value = value.strip()
         if value not in known:
             raise ValueError(
                 f"decisions say {value!r} of clip {ids[row]!r}, which is no class of "

@@ -12,6 +12,63 @@ VERSION = "skmer.LabelRefiner"
 OBJECTS = {"video": "Video", "audio": "Audio", "text": "Text"}
 
 
+def media_of(clips, ids, *, numbered):
+    """Return what annotators are shown, and the clip id of each row.
+
+    Parameters
+    ----------
+    clips : DataFrame, Series, sequence of str or PathLike, or None
+        As :meth:`LabelRefiner.export_label_studio` takes it.
+    ids : Index of length n_rows
+        Clip ids, or numbers of rows.
+    numbered : bool
+        Whether they are numbers, as X had no clip ids.
+
+    Returns
+    -------
+    media : DataFrame indexed by clip id
+    ids : Index of length n_rows
+        Those of ``clips`` where X has none.
+    """
+    if clips is None:
+        strange = [clip for clip in ids if not isinstance(clip, (str, os.PathLike))]
+        if strange:
+            raise ValueError(
+                f"Clip ids of X such as {strange[0]!r} are no paths of videos to show. "
+                "Pass clips=, a DataFrame with a column 'video', 'audio' or 'text', "
+                "or a list of the paths of all rows."
+            )
+        return pd.DataFrame({"video": [os.fspath(c) for c in ids]}, index=ids), ids
+    if isinstance(clips, pd.Series) and isinstance(clips.index, pd.RangeIndex):
+        # Rows that were never given ids, unless those of X are numbers too
+        if numbered or not clips.index.isin(ids).any():
+            clips = clips.tolist()
+    if isinstance(clips, pd.Series):
+        clips = clips.to_frame("video")
+    if isinstance(clips, pd.DataFrame):
+        if not numbered:
+            return clips, ids
+        _check_length(clips, ids)
+        return clips, clips.index
+    if isinstance(clips, (str, bytes)) or not hasattr(clips, "__len__"):
+        raise TypeError(
+            "clips must be a DataFrame, a Series or a list of paths. Got "
+            f"{type(clips).__name__}."
+        )
+    _check_length(clips, ids)
+    paths = [os.fspath(path) for path in clips]
+    ids = pd.Index(paths) if numbered else ids
+    return pd.DataFrame({"video": paths}, index=ids), ids
+
+
+def _check_length(clips, ids):
+    if len(clips) != len(ids):
+        raise ValueError(
+            f"clips has {len(clips)} rows and X had {len(ids)}. Without clip ids in X, "
+            "and as a list, clips must be those of all rows of X in their order."
+        )
+
+
 def write_tasks(path, report, media, classes, *, root, name):
     """Write tasks and the labeling configuration that goes with them.
 
@@ -132,8 +189,8 @@ def import_label_studio(path, *, name="emotion", disagreement="raise"):
     Raises
     ------
     ValueError
-        If the file is no such export, an annotation holds several labels, or
-        annotators disagree.
+        If the file is no such export, it has choices and none of this name, an
+        annotation holds several labels, or annotators disagree.
 
     See Also
     --------
@@ -144,8 +201,9 @@ def import_label_studio(path, *, name="emotion", disagreement="raise"):
         raise ValueError(
             f"disagreement must be 'raise', 'majority' or 'skip'. Got {disagreement!r}."
         )
-    said = {}
-    for number, task in enumerate(_tasks(path)):
+    said, tasks = {}, _tasks(path)
+    _check_name(tasks, name, path)
+    for number, task in enumerate(tasks):
         clip, answers = _answers(task, number, name, path)
         said.setdefault(clip, []).extend(answers)
     decisions, open_clips = {}, {}
@@ -194,6 +252,23 @@ def _tasks(path):
                 "the file of tasks, or an export as JSON-MIN: export as JSON."
             )
     return tasks
+
+
+def _check_name(tasks, name, path):
+    """Refuse a name that no choice has; predictions hold those that none answered."""
+    names = {
+        str(result.get("from_name"))
+        for task in tasks
+        for part in [*task["annotations"], *task.get("predictions", [])]
+        if isinstance(part, dict)
+        for result in part.get("result", [])
+        if result.get("type") == "choices"
+    }
+    if names and name not in names:
+        raise ValueError(
+            f"{os.fspath(path)} has no choice named {name!r}: it has "
+            f"{', '.join(map(repr, sorted(names)))}. Pass name=."
+        )
 
 
 def _answers(task, number, name, path):

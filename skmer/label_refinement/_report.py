@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 
-def make_report(refiner, which):
+def make_report(refiner, which, ids=None):
     """Return one row for each clip that ``which`` asks for.
 
     Parameters
@@ -14,6 +14,9 @@ def make_report(refiner, which):
     which : {"report", "flagged", "changed", "all"}
         "report" are flagged, changed and decided clips, without the columns that
         Label Studio's tasks need besides.
+
+    ids : Index of length n_rows, or None, default=None
+        Clip ids in place of those of X.
 
     Returns
     -------
@@ -42,10 +45,12 @@ def make_report(refiner, which):
     names = np.array(refiner.votes_.columns, dtype=object)
     classes = refiner.classes_.tolist()
     codes = np.array([classes.index(v) if v in classes else -1 for v in after], int)
-    by = np.where(changed[rows], "sources", "")
+    unsaid = changed[rows] & ~says.any(axis=1)
+    by = np.where(changed[rows], np.where(unsaid, "model", "sources"), "")
+    behind = np.where(unsaid[:, np.newaxis], refiner._prefer.T[rows], says)
     frame = pd.DataFrame(
         {
-            "clip": refiner.votes_.index[rows],
+            "clip": (refiner.votes_.index if ids is None else ids)[rows],
             "from": refiner.annotations_.iloc[rows].to_numpy(dtype=object),
             "to": after,
             "probability": np.where(
@@ -54,7 +59,7 @@ def make_report(refiner, which):
             "agreement": says.sum(axis=1)
             / np.where(voted.any(1), voted.sum(1), np.nan),
             "quality": refiner.quality_.to_numpy()[rows],
-            "sources": [", ".join(names[row]) for row in says],
+            "sources": [", ".join(names[row]) for row in behind],
             "flagged": flagged[rows],
             "dropped": ~left[rows],
             "decided_by": np.where(decided[rows], "person", by),

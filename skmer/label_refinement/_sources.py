@@ -1,6 +1,7 @@
 """The sources of votes: out-of-fold weak classifiers and labels from elsewhere."""
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.parallel import Parallel, delayed
 
 from skmer._streams import resolve_streams, stream_groups
+from skmer.label_refinement._lookup import of_clips
 from skmer.utils._clip_ids import look_up
 from skmer.utils._seeds import seeded_clone
 from skmer.utils._sklearn import _get_feature_names, _safe_indexing
@@ -222,8 +224,12 @@ def given_labels(extra_labels, ids, classes):
             raise TypeError(
                 f"extra_labels[{name!r}] must be a Series indexed by clip id. Got "
                 f"{type(series).__name__}."
+                + " Pass pd.Series of it."
+                * isinstance(series, Mapping)
             )
-        said = look_up(series, ids, f"extra_labels[{name!r}]", required=False)
+        own_name = f"extra_labels[{name!r}]"
+        series = of_clips(series, ids, own_name)
+        said = look_up(series, ids, own_name, required=False)
         codes = known.get_indexer(pd.Index(said.to_numpy()))
         strange = said.to_numpy()[(codes < 0) & said.notna().to_numpy()]
         if len(strange):

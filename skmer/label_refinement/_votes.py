@@ -7,8 +7,8 @@ from scipy.special import log_softmax, softmax
 # Below this a probability says no more than "hardly"
 FLOOR = 1e-6
 # The noise assumed before any is seen, and how many clips of each class it is worth
-PRIOR_RIGHT = 0.8
-PRIOR_CLIPS = 5.0
+PRIOR_RIGHT = 0.9
+PRIOR_CLIPS = 20.0
 # Deviation of weights and biases before any clip is seen
 SPREAD = 3.0
 N_ROUNDS = 30
@@ -154,6 +154,25 @@ def without_annotation(votes, proba, codes):
     return sums / np.maximum(present.sum(axis=0), 1)
 
 
+def prefer(votes, proba, codes, labels):
+    """Return which sources think a label likelier than the annotation.
+
+    Parameters
+    ----------
+    votes, proba, codes : ndarray
+        As for :func:`judge`.
+    labels : ndarray of shape (n_rows,), dtype int64
+        The other labels, -1 where there are none.
+
+    Returns
+    -------
+    prefers : ndarray of shape (n_sources, n_rows), dtype bool
+    """
+    told, rows = _told(votes, proba, codes), np.arange(len(codes))
+    likelier = told[:, rows, labels] > told[:, rows, codes]
+    return likelier & (votes >= 0) & (codes >= 0) & (labels >= 0)
+
+
 def _pool(theta, logs):
     n_sources = len(logs)
     return log_softmax(
@@ -215,6 +234,33 @@ def majority(votes, given, n_classes, min_votes):
     alone = (totals == totals.max(axis=1, keepdims=True)).sum(axis=1) == 1
     wins = alone & (counts[rows, best] >= min_votes)
     return np.where(wins, best, given), totals / totals.sum(axis=1, keepdims=True)
+
+
+def leave_some(given, winners, believed, least):
+    """Return the classes that win, but for labels that keep a class from vanishing.
+
+    Parameters
+    ----------
+    given, winners : ndarray of shape (n_rows,), dtype int64
+        The annotations, and the classes in their place.
+    believed : ndarray of shape (n_rows,)
+        Probability of each annotation.
+    least : int
+        How many annotations of each class at least stay, if there are as many: the
+        most probable.
+
+    Returns
+    -------
+    winners : ndarray of shape (n_rows,), dtype int64
+    """
+    winners = winners.copy()
+    for code in np.unique(given):
+        own = np.flatnonzero(given == code)
+        lost = own[winners[own] != code]
+        n_back = min(least, len(own)) - (len(own) - len(lost))
+        back = np.argsort(-believed[lost], kind="stable")[: max(n_back, 0)]
+        winners[lost[back]] = code
+    return winners
 
 
 def disagreed(votes, given):

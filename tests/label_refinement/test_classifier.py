@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from skmer.label_refinement import LabelRefiner, RefinedClassifier
 
@@ -140,3 +141,15 @@ def test_grid_search_and_raw_clips():
     raw = RefinedClassifier(words, LabelRefiner({"words": words}), random_state=0)
     assert raw.fit(clips, y).score(clips, y) == 1
     assert list(raw.sample_weight_.index) == clips
+
+
+def test_a_class_is_no_classifier_and_what_it_lacks_is_said():
+    X, _, given = planted(60)
+    with pytest.raises(TypeError, match="estimator must be .*class LogisticRegression"):
+        RefinedClassifier(LogisticRegression).fit(X, given)
+    with pytest.raises(TypeError, match="refiner must be .*class LabelRefiner"):
+        RefinedClassifier(LogisticRegression(), LabelRefiner).fit(X, given)
+    model = RefinedClassifier(LinearSVC(), random_state=0).fit(X, given)
+    assert not hasattr(model, "predict_proba")
+    with pytest.raises(AttributeError, match="LinearSVC has no predict_proba"):
+        model.predict_proba(X)

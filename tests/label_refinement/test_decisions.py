@@ -109,7 +109,7 @@ def _data(n=40, seed=0):
 
 
 def test_decisions_override_votes(tmp_path):
-    X, codes = _data()
+    X, codes = _data(80)
     y = np.array(["sad", "shy"])[codes]
     y[[0, 2, 4]] = "shy"
     decisions = pd.Series(
@@ -121,7 +121,7 @@ def test_decisions_override_votes(tmp_path):
         refiner = LabelRefiner(decisions=given, random_state=0)
         X_new, y_new = refiner.fit_resample(X, y)
         after = pd.Series(y_new, index=X_new.index)
-        assert "c2" not in after.index and len(after) == 39
+        assert "c2" not in after.index and len(after) == 79
         assert after["c0"] == "shy" and after["c6"] == "shy" and after["c4"] == "sad"
         assert not refiner.flagged_[["c0", "c2", "c6"]].any()
         report = refiner.report().set_index("clip")
@@ -153,6 +153,62 @@ def test_a_file_decides_about_clips_whose_ids_are_no_text(tmp_path, kind):
         decided = refiner.decided_[refiner.decided_].index
         assert [str(clip) for clip in decided] == ["0", "3"]
         assert len(X_new) == 39 and refiner.labels_.iloc[0] == "shy"
+
+
+def test_decisions_about_no_clip_of_X(tmp_path):
+    X, codes = _data()
+    y = np.array(["sad", "shy"])[codes]
+    write_decisions(tmp_path / "d.csv", pd.Series({"x1": "sad", "x2": "shy"}))
+    refiner = LabelRefiner(decisions=tmp_path / "d.csv", random_state=0)
+    with pytest.warns(UserWarning, match="None of the 2 .*'x1', 'x2', X has 'c0', 'c1"):
+        refiner.fit(X, y)
+    assert not refiner.decided_.any()
+    # One clip that is there is enough
+    refiner.set_params(decisions=pd.Series({"x1": "sad", "c5": "sad"})).fit(X, y)
+    assert refiner.decided_.sum() == 1
+
+
+def test_spaces_and_the_case_of_the_header(tmp_path):
+    X, codes = _data()
+    y = np.array(["sad", "shy"])[codes]
+    path = tmp_path / "decisions.csv"
+    path.write_text("Clip, DECISION ,by\nc1, sad ,me\n")
+    assert read_decisions(path).to_dict() == {"c1": "sad"}
+    write_decisions(path, pd.Series({"c3": "drop"}))
+    assert path.read_text().splitlines() == [
+        "clip,decision,by",
+        "c1,sad,me",
+        "c3,drop,",
+    ]
+    decisions = pd.Series({"c1": "sad ", "c3": " drop", "c5": "keep "})
+    refiner = LabelRefiner(decisions=decisions, random_state=0).fit(X, y)
+    assert refiner.decided_.sum() == 3 and len(refiner.sample_indices_) == 39
+    assert refiner.labels_["c1"] == "sad"
+    with pytest.raises(ValueError, match="'Sad' of clip 'c1', which is no class"):
+        refiner.set_params(decisions=pd.Series({"c1": "Sad"})).fit(X, y)
+
+
+def test_a_dict_is_told_how_to_become_a_series(tmp_path):
+    X, codes = _data()
+    with pytest.raises(TypeError, match=r"Got dict: pass pd.Series\(decisions\)"):
+        LabelRefiner(decisions={"c1": 1}).fit(X, codes)
+    with pytest.raises(TypeError, match=r"Got dict: pass pd.Series\(decisions\)"):
+        write_decisions(tmp_path / "d.csv", {"c1": 1})
+    with pytest.raises(TypeError, match="Got dict. Pass pd.Series of it"):
+        LabelRefiner(extra_labels={"llm": {"c1": 1}}).fit(X, codes)
+
+
+def test_a_report_becomes_decisions(tmp_path):
+    X, codes = _data(80)
+    y = np.array(["sad", "shy"])[codes]
+    y[[0, 2]] = "shy"
+    refiner = LabelRefiner(random_state=0).fit(X, y)
+    report = refiner.report()
+    right = report[report["decided_by"] == "sources"]
+    write_decisions(tmp_path / "d.csv", right.set_index("clip")["to"])
+    again = LabelRefiner(decisions=tmp_path / "d.csv", random_state=0).fit(X, y)
+    assert again.decided_[again.decided_].index.tolist() == ["c0", "c2"]
+    assert again.labels_.equals(refiner.labels_)
 
 
 def test_what_is_no_decision():

@@ -114,6 +114,59 @@ def test_there_and_back(refined):
     assert y_new[X_new.index.get_loc(clips[1])] == "<sad>"
 
 
+def test_clips_are_paths_or_rows(refined):
+    refiner, X, folder = refined
+    ids = X.index
+    paths = [f"https://x.org/{i}.mp4" for i in range(40)]
+    shown = {}
+    by_id = pd.Series(paths, index=ids)[::-1]
+    for name, clips in {
+        "list": paths,
+        "array": np.array(paths),
+        "rows": pd.Series(paths),
+        "ids": by_id,
+    }.items():
+        refiner.export_label_studio(folder / "t.json", clips)
+        tasks = json.loads((folder / "t.json").read_text())
+        shown[name] = {task["data"]["clip"]: task["data"]["video"] for task in tasks}
+        assert shown[name] == {ids[i]: paths[i] for i in (3, 8)}, name
+    with pytest.raises(ValueError, match="clips has 5 rows and X had 40"):
+        refiner.export_label_studio(folder / "t.json", paths[:5])
+    with pytest.raises(TypeError, match="a list of paths. Got str"):
+        refiner.export_label_studio(folder / "t.json", "clips.csv")
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_clips_without_ids_lead_somewhere(refined, frame):
+    refiner, X, folder = refined
+    y = refiner.annotations_.to_numpy(dtype=str)
+    rows = X.reset_index(drop=True) if frame else X.to_numpy()
+    numbered = LabelRefiner(random_state=0, streams={"a": slice(0, 2)}).fit(rows, y)
+    with pytest.raises(ValueError, match="such as 0 are no paths.*Pass clips="):
+        numbered.export_label_studio(folder / "t.json", which="all")
+    paths = [str(path) for path in X.index]
+    media = pd.DataFrame({"video": paths})
+    media.index = media.index if frame else paths
+    for clips in (paths, media, pd.Series(paths)):
+        numbered.export_label_studio(folder / "t.json", clips, which="all")
+        tasks = json.loads((folder / "t.json").read_text())
+        assert len(tasks) == 40
+        for task in tasks:
+            clip, video = task["data"]["clip"], task["data"]["video"]
+            assert video == (paths[clip] if frame else clip)
+    with pytest.raises(ValueError, match="clips has 5 rows|has no row for clip"):
+        numbered.export_label_studio(folder / "t.json", media[:5], which="all")
+
+
+def test_a_choice_that_is_not_in_the_file(tmp_path):
+    path = _export(tmp_path / "done.json", ("a", [_annotation("sad")]), ("b", []))
+    with pytest.raises(ValueError, match="no choice named 'emo': it has 'emotion'"):
+        import_label_studio(path, name="emo")
+    # Nobody has answered anything yet
+    path = _export(tmp_path / "done.json", ("a", []), ("b", []))
+    assert import_label_studio(path, name="emo").empty
+
+
 def _export(path, *tasks):
     path.write_text(
         json.dumps(

@@ -337,8 +337,92 @@ def test_nothing_to_refine():
         LabelRefiner().fit(X, np.full(30, -1))
     with pytest.raises(ValueError, match="one class, 'sad'"):
         LabelRefiner().fit(X, np.full(30, "sad"))
-    with pytest.raises(ValueError, match="folds need as many clips or groups"):
-        LabelRefiner(cv=40).fit(X, given)
+    speakers = pd.Series("one", index=X.index)
+    with pytest.raises(ValueError, match=r"LabelRefiner .*cv=5\).* 1 clips or groups"):
+        LabelRefiner(groups=speakers).fit(X, given)
+    with pytest.raises(ValueError, match="at most 1 labelled rows of one class"):
+        LabelRefiner().fit(X[:12], np.arange(12))
+
+
+def test_fewer_folds_where_classes_are_small():
+    X, _, given = planted(30)
+    y = ["a", "b", "c", "d"] * 3
+    refiner = LabelRefiner(random_state=0).fit(X[:12], y)
+    three = LabelRefiner(cv=3, random_state=0).fit(X[:12], y)
+    assert refiner.votes_.notna().all(axis=None)
+    # Seeds of the folds do not depend on how many there are
+    assert refiner.votes_.equals(three.votes_)
+    LabelRefiner(cv=40, random_state=0).fit(X, given)
+    two = pd.Series(np.arange(30) % 2, index=X.index)
+    LabelRefiner(groups=two, random_state=0).fit(X, given)
+
+
+@pytest.mark.parametrize("rule", ["posterior", "majority"])
+def test_no_class_is_refined_away(rule):
+    X, _, given = planted(240)
+    given = given.astype(object)
+    # Nothing but the label sets these clips apart
+    given[:4] = "rare"
+    given[10:20] = "odd"
+    refiner = LabelRefiner(rule=rule, random_state=0).fit(X, given)
+    assert (refiner.labels_[:4] == "rare").all()
+    left = refiner.labels_[10:20] == "odd"
+    assert 5 <= left.sum() < 10
+    if rule == "posterior":
+        assert left.sum() == 5
+        odd = refiner.probabilities_["odd"][10:20]
+        assert odd[left].min() >= odd[~left].max()
+
+
+def test_extra_labels_of_other_clips():
+    X, _, given = planted(60)
+    llm = pd.Series("sad", index=[f"{clip}.mp4" for clip in X.index])
+    refiner = LabelRefiner(extra_labels={"llm": llm}, random_state=0)
+    with pytest.warns(
+        UserWarning, match="None of the 60 .*'clip0.mp4'.* X has 'clip0'"
+    ):
+        refiner.fit(X, given)
+    assert np.isnan(refiner.trust_["llm"]) and refiner.trust_.drop("llm").notna().all()
+    # Files hold text, rows that were never named have numbers
+    llm = pd.Series(given, index=[str(i) for i in range(60)])
+    refiner.set_params(extra_labels={"llm": llm}).fit(X.reset_index(drop=True), given)
+    assert refiner.votes_["llm"].notna().all()
+
+
+class Says(ClassifierMixin, BaseEstimator):
+    """Its probabilities are its features."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.asarray(X)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def test_changes_that_no_source_votes_for_are_told_apart():
+    classes = np.array(["angry", "calm", "happy", "sad"])
+    codes = np.arange(80) % 4
+    told = np.full((2, 80, 4), 0.05)
+    told[:, np.arange(80), codes] = 0.85
+    given = classes[codes]
+    # One thinks of anger, the other of calm, and both next of happiness
+    told[0, 6], told[1, 6] = (0.5, 0.03, 0.45, 0.02), (0.03, 0.5, 0.45, 0.02)
+    # One is sure of anger, the other half so
+    told[0, 10], told[1, 10] = (0.45, 0.5, 0.01, 0.04), (0.96, 0.02, 0.01, 0.01)
+    given[[6, 10]] = "sad"
+    columns = [f"{stream}__{label}" for stream in ("a", "b") for label in classes]
+    X = pd.DataFrame(np.hstack(told), columns=columns)
+    refiner = LabelRefiner(Says(), random_state=0).fit(X, given)
+    report = refiner.report().set_index("clip")
+    assert sorted(report.index) == [6, 10]
+    assert report.loc[6, ["to", "decided_by"]].tolist() == ["happy", "model"]
+    assert report.loc[6, "sources"] == "a, b" and report.loc[6, "agreement"] == 0
+    assert report.loc[10, ["to", "decided_by"]].tolist() == ["angry", "sources"]
+    assert report.loc[10, "sources"] == "b" and report.loc[10, "agreement"] == 0.5
 
 
 class Contrary(BaseEstimator, ClassifierMixin):

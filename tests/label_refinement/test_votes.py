@@ -7,6 +7,7 @@ from scipy.special import softmax
 from skmer.label_refinement._votes import (
     disagreed,
     evidence_of_labels,
+    leave_some,
     majority,
     posterior,
 )
@@ -85,3 +86,26 @@ def test_nobody_votes():
     proba = np.full((1, 3, 2), 0.5)
     chances, _, noise = posterior(proba, np.zeros((1, 3), dtype=bool), given)
     assert np.isnan(chances).all() and np.isfinite(noise).all()
+
+
+def test_a_class_keeps_its_most_probable_labels():
+    given = np.array([0, 0, 0, 0, 1, 1, 2])
+    winners = np.array([1, 1, 0, 1, 0, 0, 2])
+    believed = np.array([0.1, 0.4, 0.9, 0.2, 0.3, 0.2, 0.9])
+    left = leave_some(given, winners, believed, 2)
+    assert left.tolist() == [1, 0, 0, 1, 1, 1, 2]
+    assert leave_some(given, winners, believed, 1).tolist() == [1, 1, 0, 1, 1, 0, 2]
+    assert winners.tolist() == [1, 1, 0, 1, 0, 0, 2]
+
+
+def test_sources_that_know_little_are_no_evidence_of_noise():
+    rng = np.random.default_rng(0)
+    n = 160
+    for seen in (0.5, 4.0):
+        given = rng.integers(8, size=n)
+        logits = rng.normal(size=(2, n, 8))
+        logits[:, np.arange(n), given] += seen
+        result, _, _ = posterior(
+            softmax(logits, axis=2), np.ones((2, n), dtype=bool), given
+        )
+        assert (result.argmax(axis=1) != given).mean() < 0.1
