@@ -431,11 +431,11 @@ def test_clone_pickle_and_names(sounds):
 
 
 def test_grid_search_over_raw_clips(small_clips):
-    """Clips with pictures, in one pipeline, in worker processes."""
+    """Clips with pictures, all in one pipeline."""
     y = np.array(["a", "b"] * 3)
     pipeline = make_pipeline(make(), StandardScaler(), LogisticRegression())
     search = GridSearchCV(
-        pipeline, {"adaptedspeechencoder__adapter_size": [4, 8]}, cv=2, n_jobs=2
+        pipeline, {"adaptedspeechencoder__adapter_size": [4, 8]}, cv=2
     )
     search.fit(small_clips.data, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
