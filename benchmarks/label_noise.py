@@ -15,10 +15,12 @@ cleanlab==2.7.1``; its part is left out where it is absent) judges the out-of-fo
 probabilities that LabelRefiner computed, the mean over the two streams, once the
 product.
 
-Chosen on these recordings, with noise of other seeds (1000 to 1024): how strongly the
-weak classifiers are regularised, the weak priors, and the mean of two probabilities as
-quality. cleanlab is given the probabilities of either number of rounds. One round is
-the default: in a second one an annotation has an indirect say in how it is judged.
+Chosen on these recordings, with noise of other seeds (1000 to 1024; 500 to 713 for the
+prior, which parts of 240 and 720 clips, with and without noise, decided too): how
+strongly the weak classifiers are regularised, the priors, and the mean of two
+probabilities as quality. cleanlab is given the probabilities of either number of
+rounds. One round is the default: in a second one an annotation has an indirect say in
+how it is judged.
 
 Writes benchmarks/results/label_noise.txt.
 """

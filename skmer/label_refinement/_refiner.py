@@ -168,7 +168,7 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
     expectation and maximisation, all of it on the training rows. A source without
     probabilities counts as how other clips with the same vote are annotated. The
     papers count votes [1]_. On RAVDESS with a fifth of the labels wrong the model
-    found wrong labels with an F1 of 76 % (any class instead) and 73 % (the class most
+    found wrong labels with an F1 of 75 % (any class instead) and 72 % (the class most
     like it), counting with 50 % and 46 %; flagged clips were right half of the time,
     and leaving them out cost more than it gained (``benchmarks/label_noise.py``).
 
@@ -182,9 +182,9 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
     20 clips of each class: disagreement of sources that know little, as few clips
     make them, is no evidence of wrong labels. It still costs a little where labels
     are good and clips are few, so leave LabelRefiner out there. Trained on RAVDESS
-    clips without wrong labels, weighted F1 went from 63.1 to 61.2 (192 clips), 71.2
-    to 70.3 (576) and 72.8 to 73.6 (1,152); with a fifth wrong, from 54.0 to 57.0,
-    63.5 to 67.2 and 67.9 to 71.4.
+    clips without wrong labels, weighted F1 (the product of one logistic regression a
+    modality) went from 63.1 to 61.2 (192 clips), 71.2 to 70.3 (576) and 72.8 to 73.6
+    (1,152); with a fifth wrong, from 54.0 to 57.0, 63.5 to 67.2 and 67.9 to 71.4.
 
     A class of a single clip cannot be judged: no classifier that has not learnt from
     it knows the class. It stays, with a warning.
