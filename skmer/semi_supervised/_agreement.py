@@ -8,6 +8,7 @@ from sklearn.utils import get_tags
 
 from skmer.semi_supervised._delegate import Delegate
 from skmer.semi_supervised._rounds import SelfTrainingRounds
+from skmer.utils._instances import check_instances
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions, _fit_context
 
 
@@ -273,12 +274,15 @@ class AgreementSelfTrainingClassifier(
 
         Raises
         ------
+        TypeError
+            If a model is a class.
         ValueError
             If no row has a label, a dict lacks a class, a parameter of the second
             step does not exist, training cannot continue where it is to, a model
             has no probabilities or takes no weights where they are needed, or no
             rows can be held out for the calibration.
         """
+        check_instances(estimator=self.estimator, partner=self.partner)
         self._check_models()
         self._run(self._read(X, y, sample_weight))
         for name in ("n_features_in_", "feature_names_in_"):

@@ -303,9 +303,17 @@ def _clone(estimator, seed):
 
 
 def _fit(model, X, codes, classes, rows, others, weight, sampler):
-    return fit_weighted(
-        model, *gather(X, codes, classes, rows, others, weight, sampler)
-    )
+    X, y, weight = gather(X, codes, classes, rows, others, weight, sampler)
+    try:
+        return fit_weighted(model, X, y, weight)
+    except TypeError as error:
+        # What sorting labels says where None is among strings
+        if not len(others) or "NoneType" not in str(error):
+            raise
+        raise ValueError(
+            f"{type(model).__name__} took the mark of unlabelled rows, None, for a "
+            f"class ({error}). Pass pass_unlabeled=False."
+        ) from error
 
 
 def _fit_and_judge(model, rows, learn, others, held, sampler):

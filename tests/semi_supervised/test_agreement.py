@@ -636,6 +636,18 @@ def test_models_that_learn_from_unlabelled_rows(clips):
     codes = np.where(np.arange(120) < 30, np.arange(120) % 3, -1)
     with pytest.raises(ValueError, match="took the mark of unlabelled rows, -1, for a"):
         naive.fit(X, codes)
+    texts = np.array(["a", "b", "c", None], dtype=object)[codes]
+    with pytest.raises(ValueError, match="rows, None, for a.*pass_unlabeled=False"):
+        naive.fit(X, texts)
+
+
+def test_a_class_is_no_model(clips):
+    X, y, _ = clips
+    first, second = LogisticRegression, LogisticRegression()
+    with pytest.raises(TypeError, match="estimator must be .*class LogisticRegression"):
+        AgreementSelfTrainingClassifier(first).fit(X, y)
+    with pytest.raises(TypeError, match="partner must be .*class LogisticRegression"):
+        AgreementSelfTrainingClassifier(second, first).fit(X, y)
 
 
 # Where the estimator is used
