@@ -7,7 +7,12 @@ import pandas as pd
 from sklearn.utils import check_consistent_length
 
 from skmer.ensemble._voting import BaseVoting
-from skmer.utils._clip_ids import aligned_groups, clip_ids, unit_codes
+from skmer.utils._clip_ids import (
+    aligned_groups,
+    clip_ids,
+    known_clips,
+    unit_codes,
+)
 from skmer.utils._folds import stratified_folds
 from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import (
@@ -171,14 +176,14 @@ class FoldVotingClassifier(BaseVoting):
                 raise ValueError("cv has no folds. Give at least one pair of rows.")
             return pairs
         ids = clip_ids(X)
-        groups = aligned_groups(groups, ids, required=False)
+        given, groups = groups, aligned_groups(groups, ids, required=False)
         check_consistent_length(X, groups)
         if getattr(self.cv, "takes_unlabeled", False):
             return list(self.cv.split(X, y, groups))
         rows, rest = np.flatnonzero(labelled), np.flatnonzero(~labelled)
         if groups is not None:
             groups = np.asarray(groups)[rows]
-            _check_groups(groups, rows, ids)
+            _check_groups(groups, rows, ids, given)
         if not isinstance(self.cv, Integral):
             labels = self.classes_[codes[rows]]
             pairs = self.cv.split(_safe_indexing(X, rows), labels, groups)
@@ -200,15 +205,18 @@ class FoldVotingClassifier(BaseVoting):
         return found
 
 
-def _check_groups(groups, rows, ids):
+def _check_groups(groups, rows, ids, given):
     """Raise if a labelled row has no group, or copies of a clip have several."""
     unknown = pd.isna(groups)
     if unknown.any():
         row = rows[int(np.argmax(unknown))]
         which = f"row {row}" if ids is None else f"clip {ids[row]!r}"
+        known = ""
+        if ids is not None and isinstance(given, pd.Series):
+            known = f" {known_clips(given.index)}"
         raise ValueError(
             f"groups has no value for {which} ({int(unknown.sum())} labelled rows "
-            "lack one). Give every labelled clip a group; a Series is read by clip id."
+            f"lack one).{known} Give every labelled clip a group."
         )
     if ids is None:
         return

@@ -1,4 +1,4 @@
-"""What to say about names that do not match, and about classes."""
+"""What to say about names that do not match."""
 
 from difflib import get_close_matches
 
@@ -51,26 +51,4 @@ def check_keys(parameter, given, names):
         raise ValueError(
             f"{parameter} has nothing for {lacking[0]!r}. Give one for each of "
             f"{', '.join(names)}."
-        )
-
-
-def check_instance(parameter, estimator):
-    """Raise if a class was given in place of an estimator.
-
-    Parameters
-    ----------
-    parameter : str
-        What the estimator is called in the message.
-    estimator : object
-        What was given.
-
-    Raises
-    ------
-    TypeError
-        If it is a class.
-    """
-    if isinstance(estimator, type):
-        name = estimator.__name__
-        raise TypeError(
-            f"{parameter} must be an instance, such as {name}(). Got the class {name}."
         )

@@ -14,9 +14,9 @@ from sklearn.utils import check_consistent_length, get_tags, indexable
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skmer.ensemble._members import fit_members, inputs_of_last_steps
-from skmer.ensemble._names import check_instance
 from skmer.utils import split_labels
 from skmer.utils._available import available_if
+from skmer.utils._instances import check_instances
 from skmer.utils._pipelines import last_step
 from skmer.utils._scoring import LabelledScore
 
@@ -80,7 +80,7 @@ class BaseVoting(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        check_instance("estimator", self.estimator)
+        check_instances(estimator=self.estimator)
         (X,) = indexable(X)
         if getattr(getattr(X, "dtype", None), "kind", None) == "c":
             raise ValueError("Complex data not supported: X holds complex numbers.")
