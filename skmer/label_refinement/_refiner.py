@@ -183,8 +183,8 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
     make them, is no evidence of wrong labels. It still costs a little where labels
     are good and clips are few, so leave LabelRefiner out there. Trained on RAVDESS
     clips without wrong labels, weighted F1 (the product of one logistic regression a
-    modality) went from 63.1 to 61.2 (192 clips), 71.2 to 70.3 (576) and 72.8 to 73.6
-    (1,152); with a fifth wrong, from 54.0 to 57.0, 63.5 to 67.2 and 67.9 to 71.4.
+    modality) went from 62.8 to 60.8 (192 clips), 70.6 to 69.8 (576) and 72.8 to 73.6
+    (1,152); with a fifth wrong, from 54.0 to 55.9, 64.0 to 66.5 and 68.5 to 71.5.
 
     A class of a single clip cannot be judged: no classifier that has not learnt from
     it knows the class. It stays, with a warning.
