@@ -174,8 +174,8 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
 
     Labels may change to a class that no source ranks first: where sources differ, or
     where annotators who write the one class often mean the other. :meth:`report` says
-    so (``decided_by`` is ``"model"``). On RAVDESS with a fifth of the labels wrong, 1 %
-    of all clips changed so, and 36 % (any class) and 68 % (the most similar class)
+    so (``decided_by`` is ``"model"``). On RAVDESS with a fifth of the labels wrong, 1 to
+    2 % of all clips changed so, and 36 % (any class) and 68 % (the most similar class)
     of these changes were right.
 
     The fit starts from annotators who are right 9 times of 10, which counts as much as
