@@ -10,14 +10,13 @@ import pandas as pd
 from imblearn.base import BaseSampler, SamplerMixin
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_is_fitted
 
 from skmer.label_refinement._decisions import refuse_dict, resolve_decisions
-from skmer.label_refinement._label_studio import media_of, write_tasks
-from skmer.label_refinement._report import make_report
+from skmer.label_refinement._report import Reports
 from skmer.label_refinement._sources import (
     classifier_sources,
     given_labels,
+    judging_folds,
     out_of_fold,
     warn_of_lone_classes,
 )
@@ -31,7 +30,6 @@ from skmer.label_refinement._votes import (
     without_annotation,
 )
 from skmer.utils._clip_ids import clip_ids, unit_codes
-from skmer.utils._folds import stratified_folds
 from skmer.utils._seeds import draw_seeds
 from skmer.utils._sklearn import (
     HasMethods,
@@ -44,7 +42,7 @@ from skmer.utils._sklearn import (
 )
 
 
-class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
+class LabelRefiner(Reports, SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
     """Correct labels that weak classifiers and other sources outvote.
 
     A sampler for the Pipeline of imbalanced-learn: it acts on the rows that a
@@ -174,9 +172,9 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
 
     Labels may change to a class that no source ranks first: where sources differ, or
     where annotators who write the one class often mean the other. :meth:`report` says
-    so (``decided_by`` is ``"model"``). On RAVDESS with a fifth of the labels wrong, 1 to
-    2 % of all clips changed so, and 36 % (any class) and 68 % (the most similar class)
-    of these changes were right.
+    so (``decided_by`` is ``"model"``). On RAVDESS with a fifth of the labels wrong, 1
+    to 2 % of all clips changed so, and 36 % (any class) and 68 % (the most similar
+    class) of these changes were right.
 
     The fit starts from annotators who are right 9 times of 10, which counts as much as
     20 clips of each class: disagreement of sources that know little, as few clips
@@ -406,9 +404,7 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
         )
         n_fits = len(sources) * self.cv
         seeds = draw_seeds(self.random_state, 1 + self.rounds * n_fits)
-        parts = stratified_folds(
-            codes[usable], units, self._n_folds(codes[usable], units), seeds[0]
-        )
+        parts = judging_folds(codes[usable], units, self.cv, seeds[0])
         folds = [(usable[train], usable[test]) for train, test in parts]
         warn_of_lone_classes(self.classes_, codes, folds)
         trusted = np.ones(n_rows, dtype=bool)
@@ -427,17 +423,6 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
                 self.verbose,
             )
         return votes, proba, names
-
-    def _n_folds(self, codes, units):
-        n_units, n_rows = len(np.unique(units)), int(np.bincount(codes).max())
-        n_folds = min(self.cv, n_units, n_rows)
-        if n_folds < 2:
-            raise ValueError(
-                f"LabelRefiner judges clips out of fold (cv={self.cv}), and no two "
-                f"folds can be made of {n_units} clips or groups with at most {n_rows} "
-                "labelled rows of one class. Label more clips."
-            )
-        return n_folds
 
     def _settle(self, targets, codes, votes, proba, names, decided, index):
         """Return the codes of the labels afterwards; set what is known of each row."""
@@ -529,69 +514,6 @@ class LabelRefiner(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
             names = _get_feature_names(X)
             if names is not None:
                 self.feature_names_in_ = names
-
-    def report(self):
-        """Return what was changed, flagged or decided, the least credible first.
-
-        Returns
-        -------
-        report : DataFrame
-            One row a clip with the columns ``clip``, ``from`` (the annotation),
-            ``to`` (the label afterwards), ``probability`` (of that label, see
-            ``probabilities_``), ``agreement`` (share of the voting sources that say
-            it), ``quality`` (of the annotation, see ``quality_``), ``sources`` (those
-            that say it), ``flagged``, ``dropped`` and ``decided_by``: ``"person"``,
-            ``"sources"``, ``"model"`` where no source ranks the new label first (then
-            ``sources`` are those that think it likelier than the annotation), or
-            ``""`` for a flagged clip that keeps its annotation.
-        """
-        check_is_fitted(self, "votes_")
-        return make_report(self, which="report")
-
-    def export_label_studio(
-        self, path, clips=None, *, which="flagged", root=None, name="emotion"
-    ):
-        """Write tasks for Label Studio, with the likeliest label as pre-annotation.
-
-        Writes a JSON file to be imported, and beside it, ending in ``.xml``, the
-        labeling configuration. :func:`import_label_studio` reads what annotators
-        made of it.
-
-        Parameters
-        ----------
-        path : str or PathLike
-            File to write, for example ``"tasks.json"``.
-        clips : DataFrame or Series by clip id, list of paths or None, default=None
-            What annotators are shown: columns among ``video``, ``audio`` and
-            ``text``; a Series holds videos, a list those of all rows of X in their
-            order. None takes clip ids for paths of videos. Where X has no clip ids,
-            a DataFrame or Series has one row for each of X, whose index, or whose
-            paths in a list, are the clip ids that decisions come back for.
-        which : {"flagged", "changed", "report", "all"}, default="flagged"
-            Flagged clips, changed ones, all in :meth:`report`, or all with a label.
-        root : str, PathLike or None, default=None
-            Folder that Label Studio serves local files from
-            (``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT``), which paths are turned
-            into addresses below. None writes paths as they are, which suits
-            addresses.
-        name : str, default="emotion"
-            Name of the choice.
-
-        Raises
-        ------
-        ValueError
-            If a clip is not in ``clips``, its file is not below ``root``, or there
-            are neither ``clips`` nor paths among the clip ids.
-        """
-        check_is_fitted(self, "votes_")
-        if which not in ("flagged", "changed", "report", "all"):
-            raise ValueError(
-                f"which must be 'flagged', 'changed', 'report' or 'all'. Got {which!r}."
-            )
-        ids = self.votes_.index
-        media, ids = media_of(clips, ids, numbered=self._numbered)
-        report = make_report(self, which=which, ids=ids)
-        write_tasks(path, report, media, self.classes_, root=root, name=name)
 
     def __sklearn_tags__(self):
         tags = BaseSampler.__sklearn_tags__(self)

@@ -1,7 +1,10 @@
-"""What a refiner has done, as a table."""
+"""What a refiner has done, as a table and as tasks."""
 
 import numpy as np
 import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from skmer.label_refinement._label_studio import media_of, write_tasks
 
 
 def make_report(refiner, which, ids=None):
@@ -78,3 +81,70 @@ def make_report(refiner, which, ids=None):
         for row in votes
     ]
     return frame.drop_duplicates("clip", ignore_index=True)
+
+
+class Reports:
+    """The part of a fitted refiner that tells what it has done."""
+
+    def report(self):
+        """Return what was changed, flagged or decided, the least credible first.
+
+        Returns
+        -------
+        report : DataFrame
+            One row a clip with the columns ``clip``, ``from`` (the annotation),
+            ``to`` (the label afterwards), ``probability`` (of that label, see
+            ``probabilities_``), ``agreement`` (share of the voting sources that say
+            it), ``quality`` (of the annotation, see ``quality_``), ``sources`` (those
+            that say it), ``flagged``, ``dropped`` and ``decided_by``: ``"person"``,
+            ``"sources"``, ``"model"`` where no source ranks the new label first (then
+            ``sources`` are those that think it likelier than the annotation), or
+            ``""`` for a flagged clip that keeps its annotation.
+        """
+        check_is_fitted(self, "votes_")
+        return make_report(self, which="report")
+
+    def export_label_studio(
+        self, path, clips=None, *, which="flagged", root=None, name="emotion"
+    ):
+        """Write tasks for Label Studio, with the likeliest label as pre-annotation.
+
+        Writes a JSON file to be imported, and beside it, ending in ``.xml``, the
+        labeling configuration. :func:`import_label_studio` reads what annotators
+        made of it.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            File to write, for example ``"tasks.json"``.
+        clips : DataFrame or Series by clip id, list of paths or None, default=None
+            What annotators are shown: columns among ``video``, ``audio`` and
+            ``text``; a Series holds videos, a list those of all rows of X in their
+            order. None takes clip ids for paths of videos. Where X has no clip ids,
+            a DataFrame or Series has one row for each of X, whose index, or whose
+            paths in a list, are the clip ids that decisions come back for.
+        which : {"flagged", "changed", "report", "all"}, default="flagged"
+            Flagged clips, changed ones, all in :meth:`report`, or all with a label.
+        root : str, PathLike or None, default=None
+            Folder that Label Studio serves local files from
+            (``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT``), which paths are turned
+            into addresses below. None writes paths as they are, which suits
+            addresses.
+        name : str, default="emotion"
+            Name of the choice.
+
+        Raises
+        ------
+        ValueError
+            If a clip is not in ``clips``, its file is not below ``root``, or there
+            are neither ``clips`` nor paths among the clip ids.
+        """
+        check_is_fitted(self, "votes_")
+        if which not in ("flagged", "changed", "report", "all"):
+            raise ValueError(
+                f"which must be 'flagged', 'changed', 'report' or 'all'. Got {which!r}."
+            )
+        ids = self.votes_.index
+        media, ids = media_of(clips, ids, numbered=self._numbered)
+        report = make_report(self, which=which, ids=ids)
+        write_tasks(path, report, media, self.classes_, root=root, name=name)

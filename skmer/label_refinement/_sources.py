@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skmer._streams import resolve_streams, stream_groups
 from skmer.label_refinement._lookup import of_clips
 from skmer.utils._clip_ids import look_up
+from skmer.utils._folds import stratified_folds
 from skmer.utils._seeds import seeded_clone
 from skmer.utils._sklearn import _get_feature_names, _safe_indexing
 
@@ -174,6 +175,38 @@ def _fit_and_ask(source, labels, codes, train, test, seed, n_classes):
     sure = np.zeros((len(test), n_classes))
     sure[:, columns] = np.asarray(answer, dtype=np.float64)
     return sure.argmax(axis=1), sure
+
+
+def judging_folds(codes, units, cv, seed):
+    """Return the folds in which clips are judged.
+
+    Parameters
+    ----------
+    codes, units, seed
+        As for :func:`skmer.utils._folds.stratified_folds`.
+    cv : int
+        Folds wanted; there are fewer where there are fewer units, or no class has as
+        many rows.
+
+    Returns
+    -------
+    folds : list of tuple of ndarray of int64
+        Training and test rows.
+
+    Raises
+    ------
+    ValueError
+        If no two folds can be made.
+    """
+    n_units, n_rows = len(np.unique(units)), int(np.bincount(codes).max())
+    n_folds = min(cv, n_units, n_rows)
+    if n_folds < 2:
+        raise ValueError(
+            f"LabelRefiner judges clips out of fold (cv={cv}), and no two folds can be "
+            f"made of {n_units} clips or groups with at most {n_rows} labelled rows of "
+            "one class. Label more clips."
+        )
+    return stratified_folds(codes, units, n_folds, seed)
 
 
 def warn_of_lone_classes(classes, codes, folds):
