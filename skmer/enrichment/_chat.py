@@ -29,7 +29,8 @@ from skmer.enrichment._chat_rows import (
     estimate_tokens,
     row_index,
 )
-from skmer.enrichment._endpoint import STRUCTURED, check_address
+from skmer.enrichment._endpoint import STRUCTURED
+from skmer.enrichment._endpoint_client import check_address
 from skmer.utils import as_object_column
 from skmer.utils._sklearn import Interval, StrOptions
 
@@ -151,6 +152,8 @@ class ChatAnnotator(Annotator):
     from half a second to half a minute, shortened by chance. Requests that only wait
     for others at a limit do not run out of retries. A server that cannot be reached at
     all, or that refuses the key or the model, is an error whatever ``on_error`` says.
+    Requests go to that server alone: where it sends them on, they do not follow, and of
+    an answer no more than 16 MB are read.
 
     Language models are trained on much of what is public, maybe on the clips that
     they are asked about: an annotation can be better than it would be on new data.

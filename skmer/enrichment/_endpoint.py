@@ -5,13 +5,18 @@ Knows nothing of clips: messages go in, what the model wrote comes out.
 
 import asyncio
 import json
-import os
 import queue
 import random
 import threading
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from skmer.enrichment._endpoint_answers import as_count
+from skmer.enrichment._endpoint_client import (
+    OPENAI,
+    UnusableAnswerError,
+    make_client,
+    read_key,
+)
 from skmer.enrichment._endpoint_limits import (
     LONGEST_WAIT,
     backoff,
@@ -21,8 +26,6 @@ from skmer.enrichment._endpoint_limits import (
 from skmer.exceptions import EndpointError
 from skmer.utils import import_optional
 
-OPENAI = "https://api.openai.com/v1"
-OPENAI_KEY = "OPENAI_API_KEY"
 STRUCTURED = ("auto", "json_schema", "json_object", "none")
 # What a server answers to a response_format that it does not know.
 _REFUSALS = frozenset({400, 415, 422, 501})
@@ -96,7 +99,7 @@ class Endpoint:
         self.model = model
         self.owner = owner
         self.base_url = OPENAI if base_url is None else base_url
-        self.key = _read_key(base_url, api_key_env)
+        self.key = read_key(base_url, api_key_env)
         self.structured = structured
         self.options = options
         self.concurrency = concurrency
@@ -156,46 +159,6 @@ class Endpoint:
         if self.key is None or len(self.key) < _SHORTEST_KEY:
             return text
         return text.replace(self.key, "***")
-
-
-def check_address(base_url):
-    """Raise a ValueError where a server's address is none, or holds a password."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(
-            f"base_url={base_url!r} is no address of a server. Give it with its "
-            "scheme and path, such as 'http://localhost:8000/v1'."
-        )
-    if parts.username is not None or parts.password is not None or parts.query:
-        raise ValueError(
-            "base_url holds a name, a password or a query, which would be shown "
-            "wherever the estimator is. Put the key into an environment variable and "
-            "name that by api_key_env."
-        )
-
-
-def _read_key(base_url, variable):
-    if base_url is not None:
-        check_address(base_url)
-    if variable is None:
-        # Never send the key of one company to the server of another.
-        variable = OPENAI_KEY if base_url is None else None
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise EndpointError(
-            f"The environment variable {variable} is to hold the key of "
-            f"{base_url or OPENAI} and is not set. Set it, name another by "
-            "api_key_env, or give base_url of a server that takes no key."
-        )
-    if not (key.isascii() and key.isprintable()):
-        # Said here, since the error that would come later shows it.
-        raise EndpointError(
-            f"The environment variable {variable} holds characters that no key has. "
-            "Set it to the key alone."
-        )
-    return key
 
 
 class _Trouble(Exception):
@@ -341,11 +304,8 @@ class _Run:
         self.started.set()
         numbers = iter(range(self.n_jobs))
         async with (
-            endpoint.openai.AsyncOpenAI(
-                api_key=endpoint.key or "none",
-                base_url=endpoint.base_url,
-                timeout=endpoint.timeout,
-                max_retries=0,
+            make_client(
+                endpoint.openai, endpoint.base_url, endpoint.key, endpoint.timeout
             ) as self.client,
             asyncio.TaskGroup() as group,
         ):
@@ -457,8 +417,10 @@ class _Run:
             raise _Trouble(reason, again=True) from None
         except openai.APIStatusError as error:
             raise self._judge(error) from None
-        except openai.APIConnectionError as error:
+        except (openai.APIConnectionError, UnusableAnswerError) as error:
             cause = error.__cause__ or error
+            if isinstance(cause, UnusableAnswerError):
+                raise _Trouble(str(cause)) from None
             reason = endpoint.hide_key(f"{type(cause).__name__}: {cause}")
             raise _Trouble(
                 f"the connection failed: {reason}", again=True, unreached=True
@@ -471,10 +433,14 @@ class _Run:
         status, body = error.status_code, error.body
         code = body.get("code") if isinstance(body, dict) else None
         said = _message(body) or error.response.text
-        said = self.endpoint.hide_key(" ".join(said.split())[:300])
+        # Hidden before it is cut, which may leave half of the key.
+        said = " ".join(self.endpoint.hide_key(said).split())[:300]
         spent = code == "insufficient_quota"
-        remedy = _REMEDIES.get("spent" if spent else status, "")
-        refused = status in (401, 404) or (status == 403 and not self.n_answered)
+        moved = 300 <= status < 400
+        remedy = _REMEDIES.get("spent" if spent else "moved" if moved else status, "")
+        refused = status in (401, 404) or (
+            (moved or status == 403) and not self.n_answered
+        )
         return _Trouble(
             f"HTTP {status}: {said or 'no reason given'}{remedy}",
             status=status,
@@ -498,19 +464,22 @@ class _Run:
             usage = data.get("usage") or {}
             counts = [usage.get(f"{k}_tokens") for k in ("prompt", "completion")]
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            said = self.endpoint.hide_key(" ".join(text.split())[:100])
+            said = " ".join(self.endpoint.hide_key(text).split())[:100]
             reason = f"what it sends is no chat completion: {said!r}"
             raise _Trouble(reason, again=True) from None
         if not content and refusal:
             content, choice = str(refusal), {"finish_reason": "refusal"}
+        finish = choice.get("finish_reason")
         return Reply(
             self.endpoint.hide_key(content or ""),
-            str(choice.get("finish_reason") or "stop"),
-            *(n if isinstance(n, int) else None for n in counts),
+            self.endpoint.hide_key(finish) if isinstance(finish, str) else "stop",
+            *map(as_count, counts),
         )
 
 
 _REMEDIES = {
+    "moved": ". It sends requests on to another address, which is not followed: "
+    "give that as base_url if you trust it",
     401: ". Check the key: api_key_env names the environment variable that holds it",
     403: ". Check what the key may be used for",
     404: ". Check base_url (it ends with /v1 as a rule) and the model's name",

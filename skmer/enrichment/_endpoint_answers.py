@@ -1,4 +1,4 @@
-"""JSON objects in what language models write."""
+"""What servers and the models behind them write, which may be anything."""
 
 import json
 import re
@@ -6,6 +6,8 @@ import re
 # Characters of an answer that are looked at, and objects that are tried in them.
 _LONGEST = 65536
 _MOST_OBJECTS = 256
+# What counts more than this is no count.
+_MOST_TOKENS = 2**53
 _TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL | re.IGNORECASE)
 _decoder = json.JSONDecoder()
@@ -77,3 +79,9 @@ def _scattered(text):
             found.append(value)
         place = text.find("{", end)
     return found
+
+
+def as_count(value):
+    """Return a number of tokens as a server gives it, None where it is none."""
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 <= value < _MOST_TOKENS else None

@@ -20,7 +20,8 @@ from skmer.enrichment._chat_prompts import (
     read_sentence,
 )
 from skmer.enrichment._chat_rows import as_number, clip_contexts
-from skmer.enrichment._endpoint import STRUCTURED, check_address
+from skmer.enrichment._endpoint import STRUCTURED
+from skmer.enrichment._endpoint_client import check_address
 from skmer.enrichment._omni_local import LocalOmni, check_model
 from skmer.enrichment._omni_media import (
     NothingThereError,

@@ -1,5 +1,6 @@
 """The endpoint of language models, against a server that behaves badly."""
 
+import gzip
 import json
 import logging
 import os
@@ -454,6 +455,98 @@ def test_what_is_no_key_is_not_shown(monkeypatch):
             _annotator(server, api_key_env="MY_KEY").labels(["so glad"])
         assert KEY not in "".join(traceback.format_exception(error.value))
         assert not server.requests
+
+
+# What hostile servers do
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_nothing_goes_to_where_a_server_sends_it_on(status, monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    with ChatServer() as other:
+        there = {"location": f"{other.url}/chat/completions"}
+        with ChatServer(lambda r: Response(b"", status, there)) as server:
+            annotator = _annotator(server, api_key_env="MY_KEY", on_error="nan")
+            with pytest.raises(EndpointError, match="to another address, which is not"):
+                annotator.labels(["so glad"])
+            assert len(server.requests) == 1
+        assert not other.requests
+
+
+def test_names_of_openai_go_to_no_other_server(monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
+    with ChatServer() as server:
+        _annotator(server).labels(["so glad"])
+        assert not {"openai-organization", "openai-project"} & set(
+            server.requests[0].headers
+        )
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        (b"x" * 17_000_000, {}, "its answer is longer than 16 MB"),
+        (gzip.compress(b"x" * 100), {"content-encoding": "gzip"}, "compresses answers"),
+    ],
+    ids=["long", "compressed"],
+)
+def test_no_answer_fills_the_memory(status, body, headers, reason):
+    with ChatServer(lambda r: Response(body, status, headers)) as server:
+        annotator = _annotator(server, structured="none", cache=None)
+        with pytest.raises(MediaError, match=reason):
+            annotator.labels(["so glad"])
+        assert server.requests[0].headers["accept-encoding"] == "identity"
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("charset", ["zlib", "hex", "idna", "rot13", "utf-16"])
+def test_answers_are_text_whatever_they_call_themselves(charset):
+    headers = {"content-type": f"application/json; charset={charset}"}
+
+    def respond(request):
+        response = _error(400) if request.text == "bad" else good_answer(request)
+        response.headers = headers
+        return response
+
+    with ChatServer(respond) as server:
+        annotator = _annotator(server, on_error="nan")
+        with pytest.warns(ExtractionWarning, match="1 of 2 clips have no answer"):
+            labels = annotator.labels(["so glad", "bad"])
+        assert list(labels) == [label_of("so glad"), None]
+
+
+@pytest.mark.parametrize("n", [10**400, -5, True, 1.5, "7"])
+def test_counts_that_are_none(n):
+    content = json.dumps({"label": "happy"})
+    with ChatServer(lambda r: Response(completion(content, usage=(n, 20)))) as server:
+        usage = _annotator(server, prices=(1, 1)).usage(["so glad"])
+    assert usage["prompt_tokens"].isna().all() and usage["cost"].isna().all()
+    assert list(usage["completion_tokens"]) == [20]
+
+
+def test_no_part_of_the_key_is_shown_or_kept(monkeypatch, tmp_path):
+    # Servers that repeat the key where messages are cut off.
+    monkeypatch.setenv("MY_KEY", KEY)
+
+    def echo(request):
+        said = "x" * int(request.text[1:]) + KEY
+        if request.text[0] == "e":
+            return _error(400, said)
+        if request.text[0] == "f":
+            return Response(completion("?", finish=said))
+        return Response(said.encode())
+
+    texts = ["e290", "n90", "f0"]
+    with ChatServer(echo) as server:
+        annotator = _annotator(
+            server, api_key_env="MY_KEY", cache=tmp_path, max_retries=0
+        )
+        failures = annotator.failures(texts)
+    assert len(failures) == 3
+    assert KEY[:5] not in failures.to_csv()
+    assert KEY.encode() not in _everything_in(tmp_path)
 
 
 # Breaking off
