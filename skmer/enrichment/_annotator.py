@@ -59,6 +59,7 @@ class Annotator(ClipEncoder):
             parameter is not one that requests can be made of.
         """
         self._namespace()
+        self._prices()
         cells = self._cells(X)
         if all(cell is None for cell in cells):
             self._complain_all_missing(len(cells))
@@ -416,15 +417,24 @@ class Annotator(ClipEncoder):
     def _classes(self):
         return check_classes(self.classes)
 
-    def _cost(self, counts):
-        prices = (np.nan, np.nan) if self.prices is None else self.prices
-        if len(prices) != 2 or not all(isinstance(p, Real) for p in prices):
+    def _prices(self):
+        """Return what a million tokens of input and of output cost."""
+        if self.prices is None:
+            return np.array([np.nan, np.nan])
+        known = [
+            isinstance(p, Real) and not isinstance(p, bool) and 0 <= p < np.inf
+            for p in self.prices
+        ]
+        if len(known) != 2 or not all(known):
             raise ValueError(
                 "prices must be two numbers, what a million tokens of input and of "
                 f"output cost. Got {self.prices!r}."
             )
+        return np.array(self.prices, dtype=float)
+
+    def _cost(self, counts):
         # What is not asked for costs nothing, whatever the price.
-        cost = np.where(counts == 0, 0.0, counts * np.array(prices, dtype=float))
+        cost = np.where(counts == 0, 0.0, counts * self._prices())
         return cost.sum(axis=1) / _PER_PRICE
 
     def _table(self, X):

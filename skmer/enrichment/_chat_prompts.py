@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from skmer.enrichment._endpoint_answers import json_objects
 
@@ -82,7 +82,9 @@ def check_classes(classes):
     if isinstance(classes, Mapping):
         meanings = dict(classes)
     else:
-        meanings = {name: None for name in classes}
+        # The order of a set differs from process to process, and with it the key.
+        ordered = sorted(classes, key=str) if isinstance(classes, Set) else classes
+        meanings = {name: None for name in ordered}
     for name, meaning in meanings.items():
         if not isinstance(name, str) or not isinstance(meaning, str | None):
             raise TypeError(

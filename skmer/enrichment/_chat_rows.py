@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skmer.cache import Record
+from skmer.clips._cells import is_missing
 from skmer.utils._clip_ids import look_up
 
 # Answers looked up at a time.
@@ -86,7 +87,7 @@ def clip_contexts(context, ids, n_clips):
     -------
     contexts : list of length n_clips
         What JSON can hold: a value for a Series without a name, else a dict of
-        name to value. None where nothing is known.
+        name to value; lists become texts. None where nothing is known.
 
     Raises
     ------
@@ -97,13 +98,13 @@ def clip_contexts(context, ids, n_clips):
         return [None] * n_clips
     if isinstance(context, pd.Series) and context.name is None:
         values = look_up(context, ids, "context", required=False)
-        return [None if pd.isna(value) else _plain(value) for value in values]
+        return [None if is_missing(value) else _plain(value) for value in values]
     frame = pd.DataFrame(context)
     contexts = [{} for _ in range(n_clips)]
     for name in frame:
         values = look_up(frame[name], ids, f"context[{name!r}]", required=False)
         for known, value in zip(contexts, values, strict=True):
-            if not pd.isna(value):
+            if not is_missing(value):
                 known[str(name)] = _plain(value)
     return [known or None for known in contexts]
 
@@ -115,6 +116,8 @@ def _plain(value):
         return int(value)
     if isinstance(value, Real) and np.isfinite(value):
         return float(value)
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ", ".join(str(word) for word in value if not is_missing(word))
     return str(value)
 
 

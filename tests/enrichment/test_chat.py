@@ -442,6 +442,17 @@ def test_context(server):
         _annotator(server, context=series).transform(["so glad"])
 
 
+def test_lists_as_context(server):
+    clips = pd.DataFrame({"text": ["so glad", "go away"]}, index=["a", "b"])
+    cells = [["<s>", "b"], None]
+    context = pd.DataFrame({"words": cells, "none": [[], np.nan]}, index=["a", "b"])
+    _annotator(server, context=context, concurrency=1).transform(clips)
+    assert [request.data.get("context") for request in server.requests] == [
+        {"words": "<s>, b", "none": ""},
+        None,
+    ]
+
+
 def test_equal_words_in_other_contexts_are_two_questions(server):
     clips = pd.DataFrame({"text": ["oh", "oh"]}, index=["a", "b"])
     speaker = pd.Series({"a": "Ann", "b": "Bob"}, name="speaker")
@@ -528,6 +539,9 @@ def test_clips_without_words(server):
         ({"language": "de"}, "'language' parameter"),
         ({"concurrency": 0}, "'concurrency' parameter"),
         ({"base_url": "localhost:8000"}, "no address of a server"),
+        ({"base_url": "http://host:99999/v1"}, "no address of a server"),
+        ({"base_url": "http://me:secret@host:port/v1"}, "no address of a server"),
+        ({"base_url": "http://host/v1\n"}, "no address of a server"),
         ({"base_url": "http://me:secret@host/v1"}, "password or a query"),
         ({"extra_body": {"x": object()}}, "cannot take part in a cache key"),
     ],
@@ -540,9 +554,21 @@ def test_parameters_are_checked(server, params, message):
     assert not server.requests
 
 
-def test_prices_are_checked(server):
-    with pytest.raises(ValueError, match="prices must be two numbers"):
-        _annotator(server, prices=(1,)).dry_run(["so glad"])
+@pytest.mark.parametrize(
+    "prices", [(1,), ("1", "2"), (-1, 2), (True, 2), (1, float("nan"))]
+)
+def test_prices_are_checked(server, prices):
+    for act in ("fit", "dry_run"):
+        with pytest.raises(ValueError, match="prices must be two numbers"):
+            getattr(_annotator(server, prices=prices), act)(["so glad"])
+
+
+def test_labels_in_a_set_have_an_order():
+    # That of a set is another one in each process, and so would be the key.
+    names = [f"label {i}" for i in range(20)]
+    annotator = ChatAnnotator("tiny", set(names), cache=None)
+    ordered = ChatAnnotator("tiny", sorted(names), cache=None)
+    assert annotator._namespace() == ordered._namespace()
 
 
 def test_paths_are_no_words(server):
