@@ -323,9 +323,10 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
-        mapped = self._map(X[:, self.streams_[self.source]]) * self._spread
-        if self.variant == "sound":
-            module = self.module_
+        source, _ = self.streams_.values()
+        mapped = self._map(X[:, source]) * self._spread
+        module = self.module_
+        if module.variant == "sound":
             mapped = mapped * module.target_scale.numpy() + module.target_mean.numpy()
         return self._replaced(X, mapped.astype(X.dtype))
 
@@ -411,15 +412,16 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        n_target = len(self.streams_[self.target])
-        mapped = [f"{self.source}__aligned{i}" for i in range(n_target)]
+        source, target = self.streams_
+        n_target = len(self.streams_[target])
+        mapped = [f"{source}__aligned{i}" for i in range(n_target)]
         return self._replaced(
             np.asarray(names, dtype=object)[None], np.asarray([mapped], dtype=object)
         )[0]
 
     def _replaced(self, X, mapped):
         """Return X with other columns where the source was."""
-        columns = self.streams_[self.source]
+        columns, _ = self.streams_.values()
         first = int(columns.min())
         before = np.arange(first)
         after = np.setdiff1d(np.arange(first, X.shape[1]), columns)
@@ -427,8 +429,8 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
 
     def _map(self, source):
         """Map rows of the source; NaN where it is missing."""
-        n_target = len(self.streams_[self.target])
-        mapped = np.full((len(source), n_target), np.nan, dtype=np.float32)
+        _, target = self.streams_.values()
+        mapped = np.full((len(source), len(target)), np.nan, dtype=np.float32)
         rows = np.flatnonzero(~np.isnan(source).any(axis=1))
         with torch.no_grad():
             for start in range(0, len(rows), _BLOCK):

@@ -162,6 +162,15 @@ def test_variants_differ():
     assert (small(max_epochs=3).fit(X).transform(X)[:, 14:] < 0).any()
 
 
+def test_what_was_fitted_stays_until_the_next_fit():
+    X = pairs()
+    aligner = small(max_epochs=1).fit(X)
+    before, names = aligner.transform(X), aligner.get_feature_names_out()
+    aligner.set_params(source="audio", target="text", variant="paper")
+    assert np.array_equal(aligner.transform(X), before)
+    assert list(aligner.get_feature_names_out()) == list(names)
+
+
 def test_copies_of_a_clip_are_watched_or_learnt_from_together():
     X = pairs(60)
     learn, watched = small()._divide(np.repeat(np.arange(30), 6), 0)
