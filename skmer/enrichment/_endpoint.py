@@ -134,7 +134,8 @@ class Endpoint:
             Which requests, in any order, each once; fewer than all after ``stop``.
         replies : list of (Reply or Exception)
             What the model wrote, an EndpointError where nothing came after all
-            tries, or what ``messages`` raised as a ValueError or OSError.
+            tries, or what ``messages`` raised as a ValueError, OSError or
+            MemoryError.
 
         Raises
         ------
@@ -323,7 +324,7 @@ class _Run:
                 return
             try:
                 messages = await asyncio.to_thread(self.messages, number)
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, MemoryError) as error:
                 reply = error
             else:
                 reply = await self._reply(messages)

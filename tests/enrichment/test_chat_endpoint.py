@@ -610,18 +610,20 @@ def test_messages_of_any_kind():
     def messages(number):
         if number == 1:
             raise MediaError("b.mp4", "video", "no packet decodes")
+        if number == 3:
+            raise MemoryError
         return [{"role": "user", "content": parts}]
 
     with ChatServer(lambda r: Response(completion('{"cue": "a"}'))) as server:
-        asked = list(_endpoint(server).ask(3, messages, schema, lambda: False, []))
+        asked = list(_endpoint(server).ask(4, messages, schema, lambda: False, []))
     replies = {
         number: reply
         for numbers, some in asked
         for number, reply in zip(numbers, some, strict=True)
     }
-    assert sorted(replies) == [0, 1, 2]
+    assert sorted(replies) == [0, 1, 2, 3]
     assert replies[0] == replies[2] == Reply('{"cue": "a"}', "stop", 100, 20)
-    assert isinstance(replies[1], MediaError)
+    assert isinstance(replies[1], MediaError) and isinstance(replies[3], MemoryError)
     body = server.requests[0].body
     assert body["messages"] == [{"role": "user", "content": parts}]
     assert body["response_format"]["json_schema"]["schema"] == schema
