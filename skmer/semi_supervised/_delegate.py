@@ -1,8 +1,8 @@
 """What a classifier around a fitted estimator passes on to it."""
 
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skmer.utils._available import available_if
 from skmer.utils._scoring import LabelledScore
 
 
