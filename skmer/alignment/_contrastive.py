@@ -288,9 +288,10 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
     def _divide(self, units, seed):
         """Return the pairs to learn from and those to watch."""
         rows = np.arange(len(units))
-        if self.train_split is None or int(units.max()) + 1 < 20:
+        n_units = int(units.max()) + 1
+        if self.train_split is None or n_units < 20:
             return rows, rows[:0]
-        n_splits = max(2, round(1 / self.train_split))
+        n_splits = min(max(2, round(1 / self.train_split)), n_units)
         alike = np.zeros(len(units), dtype=np.int64)
         learn, watched = stratified_folds(alike, units, n_splits, seed)[0]
         # One clip alone has nothing to be told from.

@@ -171,6 +171,14 @@ def test_what_was_fitted_stays_until_the_next_fit():
     assert list(aligner.get_feature_names_out()) == list(names)
 
 
+def test_a_share_of_less_than_a_clip_or_group():
+    X = pairs(60)
+    assert small(train_split=0.01, max_epochs=1).fit(X).training_.best_epoch is None
+    groups = pd.Series(np.arange(60) % 20, index=X.index)
+    aligner = small(train_split=0.01, max_epochs=1, groups=groups).fit(X)
+    assert aligner.training_.best_epoch == 1
+
+
 def test_copies_of_a_clip_are_watched_or_learnt_from_together():
     X = pairs(60)
     learn, watched = small()._divide(np.repeat(np.arange(30), 6), 0)
