@@ -143,7 +143,7 @@ class OmniAnnotator(Annotator):
     Of hostile transcripts, of answers that are no answer and of the cache holds what
     is said for :class:`~skmer.enrichment.ChatAnnotator`. An entry of the cache
     belongs to the contents of the clip's files, its words and context, and the
-    parameters; where all are there, no file is opened, no model looked for.
+    parameters; where all are there, no clip is opened and no model loaded.
 
     Pictures go to a server as JPEG, sound as 16-bit WAV at 16 kHz, in the parts
     ``image_url`` and ``input_audio`` of a message. A clip without sound or without
