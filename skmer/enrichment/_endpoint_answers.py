@@ -54,7 +54,10 @@ def json_objects(text):
     objects : list of dict
         The outermost ones, in their order.
     """
-    text = text[:_LONGEST].strip()
+    text = text.strip()
+    if len(text) > _LONGEST:
+        # As a rule the thoughts are what is long.
+        text = without_thoughts(text).strip()[:_LONGEST]
     fenced = _FENCE.fullmatch(text)
     try:
         # Tags of thoughts inside of its strings are quotations.

@@ -271,6 +271,8 @@ ANSWERS = {
     "fenced": (f"```json\n{GOOD}\n```", FULL),
     "chatty": (f"Sure! Here it is: {GOOD}\nI hope {{this}} helps :)", FULL),
     "thoughts": (f'<think>{{"label": "sad"}} or so</think>\n{GOOD}', FULL),
+    "long thoughts": (f"<think>{'so ' * 30000}</think>{GOOD}", FULL),
+    "blanks": (f"{' ' * 70000}{GOOD}", FULL),
     "thoughts after": (f'{GOOD}<think>{{"label": "sad"}}?</think>', FULL),
     "fenced after thoughts": (f"<think>{{</think>```json\n{GOOD}\n```", FULL),
     "thoughts begun in the prompt": (f'so {{"label": "sad"}}?</think>{GOOD}', FULL),
