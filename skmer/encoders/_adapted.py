@@ -479,9 +479,10 @@ class AdaptedSpeechEncoder(ClipEncoder):
             )
         return sorted(found)
 
-    def _lower(self):
+    def _lower(self, layers=None):
         """Return the encoder of what goes into the first adapted block."""
-        return self._whole(layers=self._adapted_layers()[0] - 1)
+        layers = self._adapted_layers() if layers is None else layers
+        return self._whole(layers=layers[0] - 1)
 
     def _whole(self, **params):
         return FrozenFrames(
@@ -501,32 +502,38 @@ class AdaptedSpeechEncoder(ClipEncoder):
 
     def _device(self):
         """Return the device that adapters run on."""
-        return self._lower()._devices()[0]
+        return self._whole()._devices()[0]
 
-    def _blocks(self):
+    def _blocks(self, layers=None):
         """Return the frozen blocks from the first adapted one to the last."""
         from skmer.modules import FrozenBlocks
 
-        layers, lower = self._adapted_layers(), self._lower()
+        layers = self._adapted_layers() if layers is None else layers
         depth = None if layers[-1] == self._n_blocks() else layers[-1]
-        backbone = lower._speech_model().backbone(
-            depth, device=self._device(), dtype="float32", attn_implementation=None
+        backbone = (
+            self._whole()
+            ._speech_model()
+            .backbone(
+                depth, device=self._device(), dtype="float32", attn_implementation=None
+            )
         )
         return FrozenBlocks(backbone.model, layers[0], layers[-1])
 
     def _feature_names(self):
         width = self._whole()._speech_model().width
         if self.output == "layers":
-            layers = self._adapted_layers()
+            fitted = hasattr(self, "module_")
+            layers = self.module_.layers if fitted else self._adapted_layers()
             return [f"layer{layer}_{i}" for layer in layers for i in range(width)]
         return [f"{'h' if self.output == 'fused' else 'm'}{i}" for i in range(width)]
 
     def _key_params(self):
+        layers = self.module_.layers
         return {
-            "frames": self._lower()._namespace().hex(),
+            "frames": self._lower(layers)._namespace().hex(),
             "adapters": self._digest,
-            "layers": self.module_.layers,
-            "outer_relu": self.outer_relu,
+            "layers": layers,
+            "outer_relu": self.module_.outer_relu,
             "output": self.output,
         }
 
@@ -541,11 +548,10 @@ class AdaptedSpeechEncoder(ClipEncoder):
 
     def _results(self, cells, stop):
         """Encode clips block by block, yield what is done."""
-        blocks, device = self._blocks(), self._device()
-        module = self.module_
+        module, device = self.module_, self._device()
+        blocks, lower = self._blocks(module.layers), self._lower(module.layers)
         if device != "cpu":
             module = copy.deepcopy(module).to(device)
-        lower = self._lower()
         # Without a cache, no more frames are held than go on at once.
         ahead = _AHEAD if lower._store().writable else BLOCK
         for begin in range(0, len(cells), ahead):

@@ -40,6 +40,7 @@ def save_module(encoder, path):
         "estimator": type(encoder).__name__,
         "model": model_identity(encoder.model, encoder.revision),
         "layers": encoder.module_.layers,
+        "outer_relu": bool(encoder.module_.outer_relu),
         "classes": classes.tolist(),
         "classes_dtype": classes.dtype.str,
     }
@@ -76,15 +77,13 @@ def load_module(encoder, path):
         If the file is of something else, or of adapters of other parameters.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     with open(path, "rb") as stream:
         data = stream.read()
-    # Eight bytes of length, then the header as JSON.
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    facts = json.loads(header.get("__metadata__", {}).get(_KEY, "{}"))
     name = type(encoder).__name__
+    facts = _facts(data)
     if facts.get("estimator") != name:
         raise ValueError(
             f"{os.fspath(path)} holds no adapters: it was not written by "
@@ -95,17 +94,28 @@ def load_module(encoder, path):
             f"{os.fspath(path)} has format {facts['format']}, this version of skmer "
             f"reads up to {_FORMAT}. Update skmer."
         )
-    tensors = {key: torch.from_numpy(value) for key, value in load(data).items()}
+    try:
+        arrays = load(data)
+    except SafetensorError as error:
+        raise ValueError(f"{os.fspath(path)} is damaged: {error}.") from None
+    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
     classes = np.array(facts["classes"], dtype=facts["classes_dtype"])
     module = encoder._new_module(len(classes))
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
+    problem = None
+    if module.outer_relu != facts["outer_relu"]:
+        # No weight tells.
+        problem = f"outer_relu is {facts['outer_relu']} there."
+    else:
+        try:
+            module.load_state_dict(tensors)
+        except RuntimeError as error:
+            problem = str(error)
+    if problem is not None:
         raise ValueError(
             f"{os.fspath(path)} holds adapters of layers {facts['layers']}, made with "
             f"other parameters than this {name} has. Make it as the one that was "
-            f"saved (get_params()).\n{error}"
-        ) from None
+            f"saved (get_params()).\n{problem}"
+        )
     own = model_identity(encoder.model, encoder.revision)
     if facts["model"] != own:
         warnings.warn(
@@ -116,3 +126,14 @@ def load_module(encoder, path):
             stacklevel=3,
         )
     return module.eval(), classes
+
+
+def _facts(data):
+    """Return what a file says of itself; nothing where it is of something else."""
+    try:
+        # Eight bytes of length, then the header as JSON.
+        (length,) = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8 : 8 + length].decode())
+        return dict(json.loads(header["__metadata__"][_KEY]))
+    except (struct.error, ValueError, LookupError, TypeError):
+        return {}

@@ -117,8 +117,9 @@ def divide(codes, units, share, seed):
     watched = np.zeros(len(codes), dtype=np.int8)
     labelled = np.flatnonzero(codes >= 0)
     own = np.unique(units[labelled], return_inverse=True)[1]
-    most = int(np.bincount(codes[labelled]).max())
-    if share is None or own.max() + 1 < _FEWEST_TO_WATCH or most < 2:
+    n_units = int(own.max()) + 1
+    most = min(int(np.bincount(codes[labelled]).max()), n_units)
+    if share is None or n_units < _FEWEST_TO_WATCH or most < 2:
         return watched
     # Of classes as small as that, a larger share is watched.
     n_splits = min(max(2, round(1 / share)), most)

@@ -219,6 +219,7 @@ class AdaptedLayers(nn.Module):
         super().__init__()
         self.random_source = source = random_source or RandomSource()
         self.layers = [int(layer) for layer in layers]
+        self.outer_relu = outer_relu
         self.mask_share = mask_share
         self.frozen_target = frozen_target
         self.reconstruction_weight = reconstruction_weight

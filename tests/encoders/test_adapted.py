@@ -169,6 +169,8 @@ def test_what_is_watched():
     assert {tuple(w[50:55]) for w in found} == {(0,) * 5, (2,) * 5}
     assert not divide(codes, units, None, 0).any()
     assert not divide(codes[:38], units[:38], 0.2, 0).any()
+    # A share of less than a unit is one.
+    assert (divide(codes[:50], units[:50], 0.01, 0) == 1).sum() == 2
 
 
 def test_training_learns_and_leaves_the_model_as_it_was(sounds):
@@ -413,8 +415,24 @@ def test_files_of_adapters(sounds, tmp_path):
     from safetensors.numpy import save
 
     other.write_bytes(save({"a": np.zeros(2)}))
-    with pytest.raises(ValueError, match="holds no adapters"):
+    data = path.read_bytes()
+    for content in (other.read_bytes(), b"", b"\x02" + b"\0" * 7 + b"[]", data[:60]):
+        other.write_bytes(content)
+        with pytest.raises(ValueError, match="holds no adapters"):
+            make().load_adapters(other)
+    other.write_bytes(data[:-10])
+    with pytest.raises(ValueError, match="is damaged"):
         make().load_adapters(other)
+    with pytest.raises(ValueError, match="outer_relu is True there"):
+        make(outer_relu=False).load_adapters(path)
+
+
+def test_what_was_fitted_stays_until_the_next_fit(sounds):
+    encoder = make(output="layers", cache=None).fit(sounds, Y)
+    before, names = encoder.transform(sounds), encoder.get_feature_names_out()
+    encoder.set_params(layers=[3, 4], outer_relu=False, variant="paper")
+    assert (encoder.transform(sounds) == before).all()
+    assert list(encoder.get_feature_names_out()) == list(names)
 
 
 def test_clone_pickle_and_names(sounds):
