@@ -295,6 +295,7 @@ class Annotator(ClipEncoder):
         return Answers(n_clips)
 
     def _results(self, cells, stop):
+        store = self._store()
         endpoint = Endpoint(
             self.model,
             owner=type(self).__name__,
@@ -306,6 +307,8 @@ class Annotator(ClipEncoder):
             max_retries=self.max_retries,
             timeout=float(self.timeout),
         )
+        # Files that are replaced before Ctrl-C have other answers.
+        identities = self._identities(cells, store) if store.writable else None
         numbers, records, late = [], [], []
         asked = endpoint.ask(
             len(cells), lambda i: self._messages(cells[i]), self._schema(), stop, late
@@ -317,23 +320,23 @@ class Annotator(ClipEncoder):
         except BaseException:
             # Ctrl-C, as a rule while what was yielded last was being stored.
             asked.close()
-            self._keep([cells[i] for i in numbers], records)
-            self._keep(
-                [cells[i] for i, _ in late], [self._as_record(r) for _, r in late]
-            )
+            late = [(i, self._as_record(reply)) for i, reply in late]
+            if store.writable:
+                done = [*zip(numbers, records, strict=True), *late]
+                self._keep(cells, identities, done, store)
             raise
 
-    def _keep(self, cells, records):
-        """Store answers that nobody else will."""
-        store, namespace = self._store(), self._namespace()
-        identities = self._identities(cells, store)
-        store.put_many(
-            [
-                (make_keys([identity], namespace)[0], record)
-                for identity, record in zip(identities, records, strict=True)
-                if isinstance(record, Record) and isinstance(identity, bytes)
-            ]
-        )
+    def _keep(self, cells, identities, done, store):
+        """Store answers that nobody else will, of clips that are what they were."""
+        done = [(i, record) for i, record in done if isinstance(record, Record)]
+        now = self._identities([cells[i] for i, _ in done], store)
+        same = [
+            (identity, record)
+            for (i, record), identity in zip(done, now, strict=True)
+            if isinstance(identity, bytes) and identity == identities[i]
+        ]
+        keys = make_keys([identity for identity, _ in same], self._namespace())
+        store.put_many(list(zip(keys, [record for _, record in same], strict=True)))
 
     def _extract(self, X, *, raising):
         self._validate_params()

@@ -282,6 +282,24 @@ def test_only_what_failed_is_asked_again(clips):
     assert len(server.requests) == 4 + 2
 
 
+def test_interrupted_answers_go_to_what_was_asked_about(server, clips, files, tmp_path):
+    path = shutil.copy(files["both"], tmp_path / "clip.mp4")
+    annotator = _remote(server, inputs=["video"])
+    cells = annotator._cells([path])
+    results = annotator._results(cells, lambda: False)
+    next(results)
+    shutil.copy(files["mute"], path)
+    results.close()
+    annotator.labels([path])
+    assert len(server.requests) == 2
+    # Where nothing is replaced they are kept.
+    results = annotator._results(annotator._cells([files["both"]]), lambda: False)
+    next(results)
+    results.close()
+    annotator.labels([files["both"]])
+    assert len(server.requests) == 3
+
+
 def test_usage_counts_a_clip_once_wherever_it_lies(server, clips, files, tmp_path):
     copy = str(tmp_path / "copy.mp4")
     shutil.copy(files["both"], copy)
