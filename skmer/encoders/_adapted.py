@@ -510,12 +510,9 @@ class AdaptedSpeechEncoder(ClipEncoder):
 
         layers = self._adapted_layers() if layers is None else layers
         depth = None if layers[-1] == self._n_blocks() else layers[-1]
-        backbone = (
-            self._whole()
-            ._speech_model()
-            .backbone(
-                depth, device=self._device(), dtype="float32", attn_implementation=None
-            )
+        speech, device = self._whole()._speech_model(), self._device()
+        backbone = speech.backbone(
+            depth, device=device, dtype="float32", attn_implementation=None
         )
         return FrozenBlocks(backbone.model, layers[0], layers[-1])
 

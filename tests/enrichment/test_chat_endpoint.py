@@ -517,7 +517,9 @@ def test_answers_are_text_whatever_they_call_themselves(charset):
         assert list(labels) == [label_of("so glad"), None]
 
 
-@pytest.mark.parametrize("n", [10**400, -5, True, 1.5, "7"])
+@pytest.mark.parametrize(
+    "n", [10**400, -5, True, 1.5, "7"], ids=["huge", "-5", "True", "1.5", "str"]
+)
 def test_counts_that_are_none(n):
     content = json.dumps({"label": "happy"})
     with ChatServer(lambda r: Response(completion(content, usage=(n, 20)))) as server:
