@@ -136,8 +136,9 @@ class ChatAnnotator(Annotator):
     is what becomes of it.
 
     An answer is searched for its JSON object: code fences, words around it and the
-    ``<think>`` block of a reasoning model are no harm. A label counts whatever its
-    case. Anything else, or two objects that contradict each other, is a missing label,
+    ``<think>`` block of a reasoning model are no harm, nor are line breaks in strings
+    and commas at the end. A label counts whatever its case and the marks around it.
+    Anything else, or two objects that contradict each other, is a missing label,
     and one warning counts these; :meth:`failures` lists them.
 
     All answers are in the cache, by the instruction, the model's name, the parameters

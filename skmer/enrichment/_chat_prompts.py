@@ -4,7 +4,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Set
 
-from skmer.enrichment._endpoint_answers import json_objects
+from skmer.enrichment._endpoint_answers import json_objects, without_thoughts
 
 FIELDS = ("label", "keywords", "reason")
 TEXTS = {
@@ -223,29 +223,66 @@ def read_answer(content, finish, classes, readers):
         Why there is no label; None if there is one.
     """
     nothing = dict.fromkeys(["label", *readers])
-    answers = [a for a in json_objects(content) if not a.keys().isdisjoint(nothing)]
+    fields = {*_LABELS, *readers}
+    objects = json_objects(content)
+    answers = [a for a in objects if not a.keys().isdisjoint(fields)]
     if not answers:
-        return (
-            nothing,
-            f"{_ENDS.get(finish, 'no JSON object in it')}: {_quote(content)}",
-        )
+        if finish in _ENDS:
+            why = _ENDS[finish]
+        elif objects:
+            why = _UNNAMED
+        elif "{" in without_thoughts(content):
+            why = "the JSON in it is broken"
+        else:
+            why = "no JSON object in it"
+        return nothing, f"{why}: {_quote(content)}"
     known = {_plain(name): name for name in classes}
-    labels = {
-        known.get(_plain(a["label"])) if isinstance(a.get("label"), str) else None
-        for a in answers
-    }
-    if len(answers) > 1 and len(labels) > 1:
+    labels = {_label(answer, known) for answer in answers}
+    if len(labels) > 1:
         # Which of them is the model's own is anyone's guess.
         return nothing, f"it holds different answers: {_quote(content)}"
     answer, label = answers[-1], labels.pop()
     fields = {name: read(answer.get(name)) for name, read in readers.items()}
     fields = {"label": label} | fields
-    if label is None:
-        said = answer.get("label")
-        return fields, f"{_quote(said)} is none of {', '.join(classes)}"
-    return fields, None
+    if label is not None:
+        return fields, None
+    said = [answer[name] for name in _LABELS if name in answer]
+    if not said:
+        return fields, f"{_UNNAMED}: {_quote(content)}"
+    return fields, f"{_quote(said[0])} is none of {', '.join(classes)}"
 
 
+def _label(answer, known):
+    """Return the label of the set that an answer names, None for none or several."""
+    found = [_known_label(answer[name], known) for name in _LABELS if name in answer]
+    if "label" in answer and found[0] is None:
+        return None
+    found = {label for label in found if label is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _known_label(value, known):
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    if not isinstance(value, str):
+        return None
+    said = _plain(value)
+    if said in known:
+        return known[said]
+    # The longest first: another label may have marks of its own.
+    for name in sorted(known, key=len, reverse=True):
+        before, there, after = said.partition(name)
+        is_word = there and any(map(str.isalnum, name))
+        if is_word and not (before + after).strip(_MARKS):
+            return known[name]
+    return None
+
+
+# What models call the label that they are asked for.
+_LABELS = ("label", "emotion", "标签", "情感")
+# What they set around it.
+_MARKS = " *_`'\".!,;:()[]{}<>“”‘’「」『』《》。、"
+_UNNAMED = 'no "label" in its JSON object'
 _ENDS = {
     "length": "it was cut off at max_tokens",
     "content_filter": "the server's content filter held it back",
@@ -282,5 +319,5 @@ def read_keywords(value, max_keywords):
 
 def _quote(value):
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
+    text = text.strip()
     return repr(text[:60] + "…" if len(text) > 60 else text)

@@ -10,7 +10,8 @@ _MOST_OBJECTS = 256
 _MOST_TOKENS = 2**53
 _TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL | re.IGNORECASE)
-_decoder = json.JSONDecoder()
+# A string, closed or not, or a comma after the last of a list or object.
+_LAST_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+"?)|,\s*(?=[}\]])', re.DOTALL)
 
 
 def without_thoughts(text):
@@ -52,7 +53,9 @@ def json_objects(text):
     Returns
     -------
     objects : list of dict
-        The outermost ones, in their order.
+        The outermost ones, in their order. Names of fields are in lower case; where
+        two have one name and other values, it has the list of these. Line breaks in
+        strings and commas at the end, which JSON does not have, are no harm.
     """
     text = text.strip()
     if len(text) > _LONGEST:
@@ -61,13 +64,16 @@ def json_objects(text):
     fenced = _FENCE.fullmatch(text)
     try:
         # Tags of thoughts inside of its strings are quotations.
-        whole = json.loads(fenced[1] if fenced else text)
+        whole = _decoder.decode(fenced[1] if fenced else text)
     except (ValueError, RecursionError):
         return _scattered(without_thoughts(text))
     return [whole] if isinstance(whole, dict) else _scattered(text)
 
 
 def _scattered(text):
+    # Quotes before the first brace are none of its strings.
+    text = text[max(text.find("{"), 0) :]
+    text = _LAST_COMMA.sub(lambda found: found[1] or "", text)
     found, place, n_tried = [], text.find("{"), 0
     while place >= 0 and n_tried < _MOST_OBJECTS:
         end = place + 1
@@ -82,6 +88,20 @@ def _scattered(text):
             found.append(value)
         place = text.find("{", end)
     return found
+
+
+def _as_object(pairs):
+    values = {}
+    for name, value in pairs:
+        values.setdefault(name.strip().casefold(), []).append(value)
+    return {
+        name: said[0] if all(value == said[0] for value in said[1:]) else said
+        for name, said in values.items()
+    }
+
+
+# Models leave line breaks in strings as they are.
+_decoder = json.JSONDecoder(object_pairs_hook=_as_object, strict=False)
 
 
 def as_count(value):

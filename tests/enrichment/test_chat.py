@@ -292,7 +292,44 @@ ANSWERS = {
         (None, ["glad"], "It is said."),
     ),
     "label inside of words": ('{"label": "I am happy"}', (None, None, None)),
-    "label of another type": ('{"label": ["happy"]}', (None, None, None)),
+    "label in a list": ('{"label": ["happy"]}', ("happy", None, None)),
+    "two labels in a list": ('{"label": ["happy", "sad"]}', (None, None, None)),
+    "label of another type": ('{"label": {"happy": 1}}', (None, None, None)),
+    "line breaks in strings": (
+        GOOD.replace("is said", "is\nsaid\t\tso"),
+        ("happy", ["glad"], "It is said so."),
+    ),
+    "commas at the end": (GOOD.replace('"]', '", ]').replace("}", ",\n}"), FULL),
+    "commas amid words": (f"So: {GOOD[:-1]} ,}} I think", FULL),
+    "commas in strings": (
+        '{"reason": "so,} \\" ,]", "label": "sad",}',
+        ("sad", None, 'so,} " ,]'),
+    ),
+    "commas and a contradiction": (
+        f'{{"label": "sad",}} or {GOOD}',
+        (None, None, None),
+    ),
+    "fields in capitals": (GOOD.replace("label", "Label"), FULL),
+    "other field": (GOOD.replace("label", "emotion"), FULL),
+    "other field as well": (GOOD.replace("{", '{"emotion": "glad", '), FULL),
+    "other field that contradicts": (
+        GOOD.replace("{", '{"emotion": "sad", '),
+        (None, ["glad"], "It is said."),
+    ),
+    "two fields of one name": (
+        '{"label": "happy", "label": "sad"}',
+        (None, None, None),
+    ),
+    "two fields but for case": (
+        '{"label": "happy", "LABEL": "sad"}',
+        (None, None, None),
+    ),
+    "label with a mark": (GOOD.replace('"happy', '"Happy!'), FULL),
+    "label with a full stop": (GOOD.replace('"happy"', '"happy."'), FULL),
+    "label in bold": (GOOD.replace('"happy"', '"**happy**"'), FULL),
+    "label in quotes": (GOOD.replace('"happy"', '"“happy”。"'), FULL),
+    "two labels": ('{"label": "happy, sad"}', (None, None, None)),
+    "doubtful label": ('{"label": "happy?"}', (None, None, None)),
     "null": ('{"label": null, "reason": "who knows"}', (None, None, "who knows")),
     "contradiction": (f'{GOOD} {{"label": "sad"}}', (None, None, None)),
     "words": ("The speaker is happy.", (None, None, None)),
@@ -305,6 +342,9 @@ ANSWERS = {
     "deep lists": ('{"label": ' + "[" * 50000, (None, None, None)),
     "tags": ("<think>" * 8000 + "</think>" * 8000, (None, None, None)),
     "braces": ("{" * 50000 + GOOD, (None, None, None)),
+    "quotes": ('{"' + '\\"' * 30000, (None, None, None)),
+    "commas": ("{" + ", " * 30000, (None, None, None)),
+    "marks": (f'{{"label": "{"*" * 60000}"}}', (None, None, None)),
     "huge number": ('{"label": ' + "9" * 9000 + "}", (None, None, None)),
     "surrogate": ('{"label": "sad", "reason": "\\ud83d"}', ("sad", None, None)),
     "nan": ('{"label": "sad", "reason": NaN}', ("sad", None, None)),
@@ -346,6 +386,38 @@ def test_why_there_is_no_answer(more, reason):
     with _saying(None, **more) as server:
         failures = _annotator(server).failures(pd.DataFrame({"text": ["so glad"]}))
     assert reason in failures.loc[0, "error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("I feel\nit is sad", r"no JSON object in it: 'I feel\nit is sad'"),
+        ('{"label": happy}', "the JSON in it is broken: '{"),
+        ('{"answer": 5}', 'no "label" in its JSON object: \'{'),
+        ('{"reason": "It is."}', 'no "label" in its JSON object: \'{'),
+        ('{"label": "x\\ty"}', r"'x\ty' is none of happy, sad, neutral"),
+        ('{"label": ["sad", "happy"]}', "is none of happy, sad, neutral"),
+    ],
+)
+def test_what_is_wrong_with_an_answer(content, reason):
+    clips = pd.DataFrame({"text": ["so glad"]})
+    with _saying(content) as server:
+        annotator = _annotator(server, on_error="nan")
+        with pytest.warns(ExtractionWarning, match="hold no label"):
+            annotator.transform(clips)
+        assert reason in annotator.failures(clips).loc[0, "error"]
+
+
+def test_labels_that_are_marks_themselves():
+    classes = ["happy", "happy!", "+", "c", "c++"]
+    said = {"happy!!": "happy!", "*Happy*": "happy", "c++.": "c++", "c+": None}
+    said |= {"+": "+", "+.": None, "c#": None}
+    for label, expected in said.items():
+        with _saying(json.dumps({"label": label})) as server:
+            annotator = _annotator(server, classes=classes, cache=None)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExtractionWarning)
+                assert annotator.labels(["so glad"])[0] == expected
 
 
 def test_content_in_parts():
