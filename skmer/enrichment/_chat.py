@@ -30,7 +30,7 @@ from skmer.enrichment._chat_rows import (
     row_index,
 )
 from skmer.enrichment._endpoint import STRUCTURED
-from skmer.enrichment._endpoint_client import check_address
+from skmer.enrichment._endpoint_client import check_server
 from skmer.utils import as_object_column
 from skmer.utils._sklearn import Interval, StrOptions
 
@@ -74,8 +74,8 @@ class ChatAnnotator(Annotator):
         How the form of the answer is enforced. With ``"json_schema"`` the server
         lets the model write nothing else. ``"auto"`` asks for that; a request that is
         refused (HTTP 400, 415, 422 or 501) is sent once more without, and if that is
-        answered, so are all after it. ``"none"`` leaves it to the instruction, which
-        describes the form in any case.
+        answered, so are all after it, until one with it is. ``"none"`` leaves it to
+        the instruction, which describes the form in any case.
     temperature : float or None, default=0.0
         Randomness of the answers; None leaves it to the server, which some models
         insist on.
@@ -316,8 +316,7 @@ class ChatAnnotator(Annotator):
         ]
 
     def _key_params(self):
-        if self.base_url is not None:
-            check_address(self.base_url)
+        check_server(self.base_url, self.api_key_env, self.extra_body)
         return {
             "model": self.model,
             "instruction": self._instruction(),

@@ -1,6 +1,7 @@
 """What a language model is told about a clip, and what its answer may say."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Set
 
@@ -57,6 +58,7 @@ LANGUAGES = tuple(TEXTS)
 # What chat templates and tokenizers may take for the end of a message or for another
 # speaker's turn (<|im_end|>, </s>, [INST]). JSON may spell them so.
 _SPELLED = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>[]"})
+_COMMA = re.compile("[,，、]")
 _GAP = " … "
 
 
@@ -310,7 +312,9 @@ def read_sentence(value):
 
 
 def read_keywords(value, max_keywords):
-    """Return words of a list, each once, None where it is none."""
+    """Return words of a list or between commas, each once, None where it is none."""
+    if isinstance(value, str):
+        value = _COMMA.split(value)
     if not isinstance(value, list):
         return None
     found = [word for word in map(read_sentence, value) if word is not None]

@@ -1,6 +1,8 @@
 """How requests go out: to whom, with which key, and what may come back."""
 
+import json
 import os
+import re
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -9,8 +11,19 @@ from skmer.exceptions import EndpointError
 OPENAI = "https://api.openai.com/v1"
 _OPENAI_KEY = "OPENAI_API_KEY"
 _OPENAI_HOST = ".openai.com"
+_PLAIN = ("", "identity")
 # Bytes of the longest answer that is read.
 _LONGEST = 2**24
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What keys begin with that could be names.
+_KEYS = ("sk_", "gsk_")
+# Fields of a request that are not for the user to set, and what they replace.
+_TAKEN = {
+    "messages": "what is asked, which X, prompt and context say",
+    "model": "the parameter model",
+    "response_format": "the parameter structured",
+    "stream": "how answers are read",
+}
 
 
 class UnusableAnswerError(Exception):
@@ -39,6 +52,46 @@ def check_address(base_url):
         )
 
 
+def check_server(base_url, api_key_env, extra_body):
+    """Raise an error where what requests are made of cannot be that."""
+    if base_url is not None:
+        check_address(base_url)
+    check_key_name(api_key_env)
+    check_extra_body(extra_body)
+
+
+def check_key_name(variable):
+    """Raise a ValueError where a name of an environment variable is none."""
+    if variable is None:
+        return
+    if not _VARIABLE.fullmatch(variable) or variable.startswith(_KEYS):
+        # Not shown: it is a key as a rule.
+        raise ValueError(
+            "api_key_env is the name of an environment variable, not the key itself. "
+            "Put the key into a variable such as MY_API_KEY and give that name."
+        )
+
+
+def check_extra_body(extra_body):
+    """Raise an error where fields of a request are none, or others' own."""
+    for name in extra_body or ():
+        if not isinstance(name, str):
+            raise TypeError(
+                f"The names of fields in extra_body must be str. Got {name!r}."
+            )
+        if name in _TAKEN:
+            raise ValueError(
+                f"{name!r} in extra_body would replace {_TAKEN[name]}. Leave it out."
+            )
+    try:
+        json.dumps(extra_body, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            "extra_body must hold plain values, which JSON has (str, int, float, "
+            f"bool, None, list, dict): {error}."
+        ) from None
+
+
 def read_key(base_url, variable):
     """Return the key of a server, None where it takes none.
 
@@ -58,10 +111,11 @@ def read_key(base_url, variable):
     EndpointError
         If it is not set, or no key.
     ValueError
-        If the address is none.
+        If the address is none, or the variable's name.
     """
     if base_url is not None:
         check_address(base_url)
+    check_key_name(variable)
     if variable is None:
         # Never send the key of one company to the server of another.
         variable = _OPENAI_KEY if base_url is None else None
@@ -69,8 +123,10 @@ def read_key(base_url, variable):
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
+        # What is in lower case may be a key after all.
+        shown = variable if variable.isupper() else "that api_key_env names"
         raise EndpointError(
-            f"The environment variable {variable} is to hold the key of "
+            f"The environment variable {shown} is to hold the key of "
             f"{base_url or OPENAI} and is not set. Set it, name another by "
             "api_key_env, or give base_url of a server that takes no key."
         )
@@ -128,7 +184,7 @@ def make_client(openai, base_url, key, timeout):
             await self.stream.aclose()
 
     async def bound(response):
-        if response.headers.get("content-encoding", "identity") != "identity":
+        if response.headers.get("content-encoding", "").lower() not in _PLAIN:
             # A few kilobytes can unfold to gigabytes.
             raise UnusableAnswerError("it compresses answers though asked not to")
         response.stream = Bounded(response.stream)

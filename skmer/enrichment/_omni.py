@@ -21,7 +21,7 @@ from skmer.enrichment._chat_prompts import (
 )
 from skmer.enrichment._chat_rows import as_number, clip_contexts
 from skmer.enrichment._endpoint import STRUCTURED
-from skmer.enrichment._endpoint_client import check_address
+from skmer.enrichment._endpoint_client import check_server
 from skmer.enrichment._omni_local import LocalOmni, check_model
 from skmer.enrichment._omni_media import (
     NothingThereError,
@@ -318,8 +318,7 @@ class OmniAnnotator(Annotator):
                 "model": model_identity(self.model, self.revision),
                 "dtype": dtype,
             }
-        if self.base_url is not None:
-            check_address(self.base_url)
+        check_server(self.base_url, self.api_key_env, self.extra_body)
         return params | {
             "model": fspath(self.model),
             "schema": self._schema(),

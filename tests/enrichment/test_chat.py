@@ -283,6 +283,10 @@ ANSWERS = {
         '{"label": "sad", "keywords": [1, "a\\u0000b", "", "a b"], "reason": 5}',
         ("sad", ["a b"], None),
     ),
+    "keywords in one text": (
+        GOOD.replace('["glad"]', '"so, glad，、very"'),
+        ("happy", ["so", "glad", "very"], "It is said."),
+    ),
     "too many keywords": (
         '{"label": "sad", "keywords": ["a", "b", "c", "d", "e", "f"], "reason": ""}',
         ("sad", list("abcde"), None),
@@ -617,7 +621,18 @@ def test_clips_without_words(server):
         ({"base_url": "http://me:secret@host:port/v1"}, "no address of a server"),
         ({"base_url": "http://host/v1\n"}, "no address of a server"),
         ({"base_url": "http://me:secret@host/v1"}, "password or a query"),
-        ({"extra_body": {"x": object()}}, "cannot take part in a cache key"),
+        ({"extra_body": {"x": object()}}, "extra_body must hold plain values"),
+        ({"extra_body": {"x": float("nan")}}, "extra_body must hold plain values"),
+        ({"extra_body": {1: 2}}, "names of fields in extra_body"),
+        ({"extra_body": {"messages": []}}, "'messages' in extra_body"),
+        ({"extra_body": {"model": "huge"}}, "'model' in extra_body"),
+        ({"extra_body": {"response_format": None}}, "'response_format' in extra"),
+        ({"extra_body": {"stream": True}}, "'stream' in extra_body"),
+        ({"api_key_env": "sk-secret"}, "not the key itself"),
+        ({"api_key_env": "sk_secret"}, "not the key itself"),
+        ({"api_key_env": "gsk_secret"}, "not the key itself"),
+        ({"api_key_env": "my secret"}, "not the key itself"),
+        ({"api_key_env": ""}, "not the key itself"),
     ],
 )
 def test_parameters_are_checked(server, params, message):
