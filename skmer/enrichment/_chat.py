@@ -96,7 +96,8 @@ class ChatAnnotator(Annotator):
         Requests under way at once, of one process.
     max_retries : int, default=6
         How often a request is repeated that failed for a passing reason: no
-        connection, no answer in time, HTTP 408, 409, 425, 429, or 5xx.
+        connection, no answer in time, HTTP 408, 409, 425, 429, or 5xx. Where nobody
+        listens at the address it is repeated once.
     timeout : float, default=60.0
         Seconds that one try may take.
     prices : tuple of (float, float) or None, default=None

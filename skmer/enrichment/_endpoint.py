@@ -10,10 +10,11 @@ import random
 import threading
 from dataclasses import dataclass
 
-from skmer.enrichment._endpoint_answers import as_count
+from skmer.enrichment._endpoint_answers import as_count, error_message
 from skmer.enrichment._endpoint_client import (
     OPENAI,
     UnusableAnswerError,
+    is_refused,
     make_client,
     read_key,
 )
@@ -181,6 +182,8 @@ class _Trouble(Exception):
         Whether no request will be answered.
     unreached : bool
         Whether there was no connection.
+    refused : bool
+        Whether nobody listens at the address.
     """
 
     def __init__(
@@ -193,6 +196,7 @@ class _Trouble(Exception):
         wait=None,
         fatal=False,
         unreached=False,
+        refused=False,
     ):
         super().__init__(reason)
         self.reason = reason
@@ -202,6 +206,7 @@ class _Trouble(Exception):
         self.wait = wait
         self.fatal = fatal
         self.unreached = unreached
+        self.refused = refused
 
 
 class _Run:
@@ -357,10 +362,11 @@ class _Run:
                 trouble = error
             else:
                 self.n_answered += 1
-                if plain:
+                if form != "none":
+                    # A refusal that came before was of its request alone.
+                    self.in_doubt, self.form = False, form
+                elif plain and self.in_doubt:
                     self.form = "none"
-                elif form != "none":
-                    self.in_doubt = False
                 return reply
             if self.in_doubt and form != "none" and trouble.status in _REFUSALS:
                 plain = True
@@ -372,7 +378,11 @@ class _Run:
             n_answered = self.n_answered
             if not trouble.again:
                 raise trouble
-            if n_failed > self.endpoint.max_retries:
+            n_retries = self.endpoint.max_retries
+            if trouble.refused and not self.n_answered:
+                # As a rule a wrong address, or a server that nobody started.
+                n_retries = min(n_retries, 1)
+            if n_failed > n_retries:
                 trouble.reason += f" (tries: {n_failed})"
                 raise trouble
             if trouble.wait is not None and trouble.wait > LONGEST_WAIT:
@@ -424,7 +434,10 @@ class _Run:
                 raise _Trouble(str(cause)) from None
             reason = endpoint.hide_key(f"{type(cause).__name__}: {cause}")
             raise _Trouble(
-                f"the connection failed: {reason}", again=True, unreached=True
+                f"the connection failed: {reason}",
+                again=True,
+                unreached=True,
+                refused=is_refused(error),
             ) from None
         self._hold(min(reset_wait(answer.headers), LONGEST_WAIT))
         return self._read(answer.text)
@@ -433,7 +446,7 @@ class _Run:
         """Turn an error that the server sent into what is to be done about it."""
         status, body = error.status_code, error.body
         code = body.get("code") if isinstance(body, dict) else None
-        said = _message(body) or error.response.text
+        said = error_message(body) or error.response.text
         # Hidden before it is cut, which may leave half of the key.
         said = " ".join(self.endpoint.hide_key(said).split())[:300]
         spent = code == "insufficient_quota"
@@ -486,10 +499,3 @@ _REMEDIES = {
     404: ". Check base_url (it ends with /v1 as a rule) and the model's name",
     "spent": ". Add credit; what was answered is in the cache and not asked again",
 }
-
-
-def _message(body):
-    if isinstance(body, dict):
-        found = [body.get(name) for name in ("message", "error", "detail")]
-        return next((text for text in found if isinstance(text, str)), "")
-    return body if isinstance(body, str) else ""

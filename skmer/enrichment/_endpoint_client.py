@@ -207,3 +207,10 @@ def make_client(openai, base_url, key, timeout):
         # Read from the environment; they are for OpenAI alone.
         client.organization = client.project = None
     return client
+
+
+def is_refused(error):
+    """Tell whether nobody listens where a connection was tried."""
+    while error is not None and not isinstance(error, ConnectionRefusedError):
+        error = error.__cause__ or error.__context__
+    return error is not None

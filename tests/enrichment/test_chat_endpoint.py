@@ -125,7 +125,7 @@ def test_a_clip_without_answer_is_an_error_that_names_it():
     clips = pd.DataFrame({"text": TEXTS}, index=[f"clip{i}" for i in range(12)])
     with _bad_for(TEXTS[7:8], _error(500, "broken")) as server:
         annotator = _annotator(server, max_retries=2, concurrency=2)
-        with pytest.raises(MediaError, match="clip7: cannot read its answer") as error:
+        with pytest.raises(MediaError, match="^clip7: no answer came: ") as error:
             annotator.transform(clips)
         assert "HTTP 500: broken (tries: 3)" in str(error.value)
         assert server.texts.count(TEXTS[7]) == 3
@@ -206,6 +206,20 @@ def test_no_server(on_error):
     )
     with pytest.raises(EndpointError, match="the connection failed: .*tries: 2"):
         annotator.transform(TEXTS * 100)
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_where_nobody_listens_few_tries_are_made(concurrency, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # Seven tries would take half a minute, two take less than two seconds.
+    monkeypatch.setattr(_endpoint_limits, "_FIRST_PAUSE", 0.5)
+    url = f"http://127.0.0.1:{port}/v1"
+    annotator = ChatAnnotator("tiny", LABELS, base_url=url, concurrency=concurrency)
+    start = time.monotonic()
+    with pytest.raises(EndpointError, match=r"connection failed: .*\(tries: 2\)"):
+        annotator.transform(TEXTS)
+    assert time.monotonic() - start < 4
 
 
 def test_a_server_that_dies_on_the_way():
@@ -356,6 +370,22 @@ def test_a_server_that_knows_the_format_is_not_asked_without():
             annotator.labels(TEXTS)
         assert all("response_format" in request.body for request in server.requests)
         assert len(server.requests) == 12
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.6])
+def test_one_refusal_does_not_speak_for_a_server_that_knows_the_format(delay):
+    def respond(request):
+        if request.text == "text 0" and "response_format" in request.body:
+            return _error(400, "this text is not to my liking")
+        response = good_answer(request)
+        response.delay = delay if request.text == "text 0" else 0.2
+        return response
+
+    with ChatServer(respond) as server:
+        _assert_right(_annotator(server, concurrency=2).labels(TEXTS))
+        without = [r.text for r in server.requests if "response_format" not in r.body]
+    # Few, until the first answer shows that the format is known.
+    assert without[0] == "text 0" and len(without) <= 3
 
 
 def test_a_request_that_is_refused_with_and_without():
