@@ -5,6 +5,7 @@ import os
 import struct
 import warnings
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 
@@ -38,9 +39,8 @@ def save_module(encoder, path):
     facts = {
         "format": _FORMAT,
         "estimator": type(encoder).__name__,
-        "model": model_identity(encoder.model, encoder.revision),
-        "layers": encoder.module_.layers,
-        "outer_relu": bool(encoder.module_.outer_relu),
+        **_model(encoder),
+        "parameters": _parameters(encoder, encoder.module_),
         "classes": classes.tolist(),
         "classes_dtype": classes.dtype.str,
     }
@@ -80,52 +80,89 @@ def load_module(encoder, path):
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    path = os.fspath(path)
     with open(path, "rb") as stream:
         data = stream.read()
     name = type(encoder).__name__
     facts = _facts(data)
-    if facts.get("estimator") != name:
-        raise ValueError(
-            f"{os.fspath(path)} holds no adapters: it was not written by "
-            f"{name}.save_adapters."
-        )
+    if facts.get("estimator") != name or "format" not in facts:
+        raise ValueError(_foreign(path))
     if facts["format"] > _FORMAT:
         raise ValueError(
-            f"{os.fspath(path)} has format {facts['format']}, this version of skmer "
-            f"reads up to {_FORMAT}. Update skmer."
+            f"{path} has format {facts['format']}, this version of skmer reads up to "
+            f"{_FORMAT}. Update skmer."
         )
     try:
         arrays = load(data)
-    except SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)} is damaged: {error}.") from None
-    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
-    classes = np.array(facts["classes"], dtype=facts["classes_dtype"])
+        there = dict(facts["parameters"])
+        model, identity = facts["model"], facts["model_identity"]
+        classes = np.array(facts["classes"], dtype=facts["classes_dtype"])
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(_foreign(path, error)) from None
     module = encoder._new_module(len(classes))
-    problem = None
-    if module.outer_relu != facts["outer_relu"]:
-        # No weight tells.
-        problem = f"outer_relu is {facts['outer_relu']} there."
-    else:
-        try:
-            module.load_state_dict(tensors)
-        except RuntimeError as error:
-            problem = str(error)
-    if problem is not None:
+    here = _parameters(encoder, module)
+    differing = [key for key in here if there.get(key) != here[key]]
+    own = _model(encoder)
+    models = (
+        f"trained on the model {model} ({identity}); this {name} has "
+        f"{own['model']} ({own['model_identity']})"
+    )
+    if differing:
+        because = "" if identity == own["model_identity"] else f" They were {models}."
         raise ValueError(
-            f"{os.fspath(path)} holds adapters of layers {facts['layers']}, made with "
-            f"other parameters than this {name} has. Make it as the one that was "
-            f"saved (get_params()).\n{problem}"
+            f"The adapters in {path} were made with other parameters: the file has "
+            f"{_listed(there, differing)}; this {name} has "
+            f"{_listed(here, differing)}. Make it as the one that was saved.{because}"
         )
-    own = model_identity(encoder.model, encoder.revision)
-    if facts["model"] != own:
+    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(_foreign(path, error)) from None
+    if identity != own["model_identity"]:
         warnings.warn(
-            f"The adapters in {os.fspath(path)} were trained on the model "
-            f"{facts['model']}; this {name} has {own}. They fit only if the weights "
-            "are the same.",
+            f"The adapters in {path} were {models}. They fit only if the weights are "
+            "the same.",
             UserWarning,
             stacklevel=3,
         )
     return module.eval(), classes
+
+
+def _parameters(encoder, module):
+    """Return all that features depend on besides weights, by parameter.
+
+    What a module shows is taken from it: parameters may have changed since ``fit``.
+    """
+    down = next(iter(module.adapters.values())).down
+    return {
+        "width": down.in_features,
+        "layers": module.layers,
+        "adapter_size": down.out_features,
+        "outer_relu": bool(module.outer_relu),
+        # Only there is what is to be rebuilt taken as given.
+        "variant": "sound" if module.frozen_target else "paper",
+        "window_seconds": float(encoder.window_seconds),
+    }
+
+
+def _listed(parameters, keys):
+    return ", ".join(f"{key} {parameters.get(key)!r}" for key in keys)
+
+
+def _model(encoder):
+    """Return the name of the model, and what tells its weights from others."""
+    identity = model_identity(encoder.model, encoder.revision)
+    name = str(encoder.model)
+    if identity.startswith("folder:"):
+        # Where it lies is of no use elsewhere.
+        name = Path(name).resolve().name
+    return {"model": name, "model_identity": identity}
+
+
+def _foreign(path, error=None):
+    because = "" if error is None else f" ({error})"
+    return f"{path} is not a file that save_adapters wrote, or is damaged{because}."
 
 
 def _facts(data):

@@ -1,6 +1,7 @@
 """AdaptedSpeechEncoder: the full pass, training per fold, leaks, the cache, files."""
 
 import copy
+import json
 import pickle
 import shutil
 
@@ -407,24 +408,76 @@ def test_files_of_adapters(sounds, tmp_path):
     assert twin.layer_weights_ == encoder.layer_weights_
     twin.set_params(cache=None)
     assert (twin.transform(sounds) == encoder.transform(sounds)).all()
-    with pytest.raises(ValueError, match=r"layers \[2, 4\], made with other"):
-        make(layers=[2, 3]).load_adapters(path)
-    with pytest.warns(UserWarning, match="were trained on the model"):
+    with pytest.warns(UserWarning, match=r"hubert-large.*\(folder:.*hubert-base.*\("):
         make(speech_model("hubert-base")).load_adapters(path)
-    other = tmp_path / "other.safetensors"
-    from safetensors.numpy import save
 
-    other.write_bytes(save({"a": np.zeros(2)}))
+
+def test_files_of_adapters_of_other_parameters(sounds, tmp_path):
+    path = tmp_path / "adapters.safetensors"
+    encoder = make(adapter_size=8).fit(sounds, Y)
+    encoder.save_adapters(path)
+    for params, message in (
+        ({"layers": [2, 3]}, r"file has layers \[2, 4\]; .* has layers \[2, 3\]"),
+        ({"adapter_size": 4}, "file has adapter_size 8; .* has adapter_size 4"),
+        ({"outer_relu": False}, "file has outer_relu True; .* has outer_relu False"),
+        ({"variant": "paper"}, "file has variant 'sound'; .* has variant 'paper'"),
+        ({"window_seconds": 5}, "window_seconds 30.0; .* has window_seconds 5.0"),
+        (
+            {"layers": [4], "adapter_size": 4},
+            r"layers \[2, 4\], adapter_size 8; .* has layers \[4\], adapter_size 4\.",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message) as info:
+            make(**params).load_adapters(path)
+        assert str(path) in str(info.value) and "trained on" not in str(info.value)
+    wide = shutil.copytree(LARGE, tmp_path / "wide-hubert")
+    config = json.loads((wide / "config.json").read_text())
+    (wide / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
+    with pytest.raises(
+        ValueError, match=r"width 16; .* 32\. .* hubert-large.*wide-hub"
+    ):
+        make(wide).load_adapters(path)
+    # Of no weight in features: how adapters were trained, and what is shown of them
+    free = {"read_layer": 4, "output": "layers", "mask_share": 0.5, "lr": 1.0}
+    free |= {"dtype": "float32", "reconstruction_weight": 0.0, "crop_seconds": None}
+    shown = make(**free).load_adapters(path).transform(sounds)
+    assert (shown == encoder.set_params(output="layers").transform(sounds)).all()
+    # What is written is what was fitted, whatever the parameters are by now.
+    encoder.set_params(layers=[3], adapter_size=2, outer_relu=False, variant="paper")
+    encoder.save_adapters(path)
+    make().load_adapters(path)
+
+
+def test_files_that_hold_no_adapters(sounds, tmp_path):
+    from safetensors.numpy import load, save
+
+    path = tmp_path / "adapters.safetensors"
+    make().fit(sounds, Y).save_adapters(path)
     data = path.read_bytes()
-    for content in (other.read_bytes(), b"", b"\x02" + b"\0" * 7 + b"[]", data[:60]):
-        other.write_bytes(content)
-        with pytest.raises(ValueError, match="holds no adapters"):
-            make().load_adapters(other)
-    other.write_bytes(data[:-10])
-    with pytest.raises(ValueError, match="is damaged"):
-        make().load_adapters(other)
-    with pytest.raises(ValueError, match="outer_relu is True there"):
-        make(outer_relu=False).load_adapters(path)
+    torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pt")
+    for content in (
+        b"",
+        b"This is no file of weights.\n" * 9,
+        (tmp_path / "weights.pt").read_bytes(),
+        save({"a": np.zeros(2)}),
+        save(load(data), {"skmer": '{"estimator": "AdaptedSpeechEncoder"}'}),
+        b"\x02" + b"\0" * 7 + b"[]",
+        data[:60],
+        data[:-10],
+        # A file whose weights are not those it tells of.
+        data.replace(b"head.bias", b"head.bios"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match="not a file that save_adapters wrote"
+        ) as e:
+            make().load_adapters(path)
+        assert str(path) in str(e.value)
+    path.write_bytes(data.replace(b'\\"format\\": 1', b'\\"format\\": 9'))
+    with pytest.raises(ValueError, match="format 9, .* Update skmer"):
+        make().load_adapters(path)
+    with pytest.raises(FileNotFoundError):
+        make().load_adapters(tmp_path / "absent")
 
 
 def test_what_was_fitted_stays_until_the_next_fit(sounds):
