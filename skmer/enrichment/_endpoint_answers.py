@@ -108,3 +108,11 @@ def as_count(value):
     """Return a number of tokens as a server gives it, None where it is none."""
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return value if is_count and 0 <= value < _MOST_TOKENS else None
+
+
+def error_message(body):
+    """Return what the body of an error says, empty where that is nothing."""
+    if isinstance(body, dict):
+        found = [body.get(name) for name in ("message", "error", "detail")]
+        return next((text for text in found if isinstance(text, str)), "")
+    return body if isinstance(body, str) else ""
