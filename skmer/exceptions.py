@@ -41,6 +41,8 @@ class MediaError(ValueError):
         self.reason = reason
 
     def __str__(self):
+        if self.stage == "answer":
+            return f"{self.clip}: no answer came: {self.reason}"
         what = "open it" if self.stage == "open" else f"read its {self.stage}"
         return f"{self.clip}: cannot {what}: {self.reason}"
 

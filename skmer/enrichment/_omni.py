@@ -312,7 +312,15 @@ class OmniAnnotator(Annotator):
             "max_seconds": float(self.max_seconds),
         }
         if self._is_local():
-            check_model(self.model, self.revision)
+            try:
+                check_model(self.model, self.revision)
+            except OSError as error:
+                if self.backend == "local":
+                    raise
+                raise OSError(
+                    f"{error} For a model behind a server give base_url, api_key_env "
+                    "or backend='endpoint'."
+                ) from error
             dtype = get_config()["dtype"] if self.dtype == "auto" else self.dtype
             return params | {
                 "model": model_identity(self.model, self.revision),

@@ -389,6 +389,17 @@ def test_answers_of_a_model_in_this_process_are_read(clips, monkeypatch):
     assert list(table.loc["a", NAMES]) == ["happy", "A man.", "loud"]
 
 
+def test_a_name_of_a_model_behind_a_server(clips, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    name = "gpt-4o-audio-preview"
+    for act in ("fit", "transform"):
+        with pytest.raises(OSError, match="give base_url, api_key_env or backend="):
+            getattr(OmniAnnotator(name, LABELS), act)(clips)
+    with pytest.raises(OSError) as error:
+        OmniAnnotator(name, LABELS, backend="local").fit(clips)
+    assert "base_url" not in str(error.value)
+
+
 def test_other_models_are_refused(clips):
     with pytest.raises(ValueError, match="of type 'clip'.*behind a server"):
         OmniAnnotator(image_model("clip"), LABELS).fit(clips)
