@@ -50,7 +50,8 @@ class ContextEnricher(TransformerMixin, BaseEstimator):
         and ``[Emotion: {chat__label}.]`` for a section that is left out where one of
         its fields is missing. ``{{``, ``}}``, ``[[`` and ``]]`` stand for the marks
         themselves. None: the transcript as it is, then a
-        sentence a field with its name, "Emotion: happy."
+        sentence a field with its name, "Emotion: happy.", or, where fields have
+        several first parts, "Emotion (chat): happy."
     language : {"en", "zh"}, default="en"
         Language of those names.
     max_chars : int or None, default=None
@@ -101,7 +102,8 @@ class ContextEnricher(TransformerMixin, BaseEstimator):
     ... )
     >>> cues = pd.Series({"a": "a broad smile"}, name="omni__cues")
     >>> list(ContextEnricher(cues).fit_transform(clips)["text"])
-    ['We won! Emotion: happy. Signs of emotion: a broad smile.', 'I see', None]
+    ['We won! Emotion (chat): happy. Signs of emotion (omni): a broad smile.',
+     'I see', None]
     >>> template = "{text}[ ({chat__label})]"
     >>> list(ContextEnricher(template=template).fit_transform(clips)["text"])
     ['We won! (happy)', 'I see', None]

@@ -22,6 +22,7 @@ _SENTENCES = {
 # Of a language: between name and value, after a sentence, between sentences,
 # between words of a list.
 _MARKS = {"en": (": ", ".", " ", ", "), "zh": ("：", "。", "", "、")}
+_WHOSE = {"en": " ({})", "zh": "（{}）"}
 # A sentence that ends so needs no full stop.
 _ENDINGS = tuple(".!?…。！？;；:：")
 _CLOSERS = "\"'”’」』)）"
@@ -40,6 +41,11 @@ def field_kind(name):
     return name.rpartition("__")[2]
 
 
+def field_source(name):
+    """Return the first part of a field's name, empty where it has none."""
+    return name.rpartition("__")[0]
+
+
 def default_text(values, language):
     """Return the text of a clip without a template.
 
@@ -53,18 +59,22 @@ def default_text(values, language):
     Returns
     -------
     text : str or None
-        The words as they are, any other field in a sentence with its name. None
-        where no field has a value.
+        The words as they are, any other field in a sentence with its name, and that
+        of who says it where several do. None where no field has a value.
     """
     colon, stop, space, _ = _MARKS[language]
     found = {name: value for name, value in values.items() if value is not None}
     if list(found) == ["text"]:
         return found["text"]
+    # Of all fields: a clip that one annotator says nothing of reads like the others.
+    several = len({field_source(name) for name in values} - {""}) > 1
     sentences = []
     for name, value in found.items():
         if name != "text":
             kind = field_kind(name)
             title = _SENTENCES[language].get(kind) or kind.replace("_", " ")
+            if several and field_source(name):
+                title += _WHOSE[language].format(field_source(name))
             value = f"{title}{colon}{value}"
         ended = value.rstrip(_CLOSERS).endswith(_ENDINGS)
         sentences.append(value if ended else value + stop)

@@ -55,9 +55,9 @@ def test_only_the_text_changes(clips):
     assert list(table.columns) == list(before.columns)
     assert table["text"].dtype == object
     assert list(table["text"]) == [
-        "We won. Emotion: happy. Keywords: won, we.",
-        "I see. Keywords: see.",
-        "Signs of emotion: open mouth.",
+        "We won. Emotion (chat): happy. Keywords (chat): won, we.",
+        "I see. Keywords (chat): see.",
+        "Signs of emotion (omni): open mouth.",
         None,
     ]
 
@@ -67,20 +67,24 @@ def test_only_the_text_changes(clips):
     [
         (
             "en",
-            "We won. Emotion: happy. Keywords: won, we. Reason: It says so! Emotion: "
-            "surprised. What is seen and heard: A man jumps. Signs of emotion: open "
-            "mouth.",
+            "We won. Emotion (chat): happy. Keywords (chat): won, we. Reason (chat): "
+            "It says so! Emotion (omni): surprised. What is seen and heard (omni): A "
+            "man jumps. Signs of emotion (omni): open mouth.",
         ),
         (
             "zh",
-            "We won。情感：happy。关键词：won, we。理由：It says so!情感：surprised。"
-            "画面与声音：A man jumps.情感线索：open mouth。",
+            "We won。情感（chat）：happy。关键词（chat）：won, we。"
+            "理由（chat）：It says so!情感（omni）：surprised。"
+            "画面与声音（omni）：A man jumps.情感线索（omni）：open mouth。",
         ),
     ],
 )
 def test_the_default_texts(language, expected):
     clips = pd.DataFrame({name: [value] for name, value in EVERYTHING.items()})
     assert _texts(clips, language=language) == [expected]
+    # Of one annotator alone nobody needs to be told whose the words are.
+    alone = _texts(clips[["text", "chat__label"]], language=language)
+    assert "chat" not in alone[0]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,9 @@ def test_annotations_are_looked_up_by_clip(clips):
     ]
     # All of them are in the text unless fields says otherwise, after X's own.
     text = _texts(clips, annotations, language="zh")[1]
-    assert text == "I see。关键词：see。情感：angry。关键词：no、way。score：0.5。"
+    assert (
+        text == "I see。关键词（chat）：see。情感：angry。关键词：no、way。score：0.5。"
+    )
 
 
 def test_copies_of_a_clip_have_its_annotation(clips):
@@ -191,7 +197,10 @@ def test_fields_leave_out_parts_of_a_template(clips):
 def test_long_values_lose_their_middle(clips):
     clips["text"] = "a" * 50 + "b" * 50
     text = _texts(clips, max_chars=21)[0]
-    assert text == "aaaaaaaaa … bbbbbbbbb. Emotion: happy. Keywords: won, we."
+    assert (
+        text
+        == "aaaaaaaaa … bbbbbbbbb. Emotion (chat): happy. Keywords (chat): won, we."
+    )
     assert len(text.partition(".")[0]) == 21
 
 
