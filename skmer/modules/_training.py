@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from skmer.modules._random import RandomSource
 from skmer.modules._seeded import seeded
 
+_ADVICE = "Standardise what is learnt from, lower the learning rate, or clip gradients."
 # Classes that have a fused form.
 _FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad)
 
@@ -56,6 +57,7 @@ def train(
     n_threads: int | None = 1,
     verbose: int = 0,
     description: str = "Training",
+    advice: str | None = None,
 ) -> Training:
     """Train a module on a loss of one's own.
 
@@ -105,6 +107,9 @@ def train(
         1 shows a progress bar.
     description : str, default="Training"
         What the bar and errors call this training.
+    advice : str or None, default=None
+        What the error of a training that diverges tells the user to do; None is
+        general advice.
 
     Returns
     -------
@@ -167,8 +172,7 @@ def train(
                 if not record["loss"] < float("inf"):
                     raise ValueError(
                         f"{description} diverged: the loss of epoch {epoch} is "
-                        f"{record['loss']}. Standardise the features "
-                        "(StandardScaler), lower the learning rate, or clip gradients."
+                        f"{record['loss']}. {advice or _ADVICE}"
                     )
                 if run.keep(record, watch, patience):
                     stopped = "patience"

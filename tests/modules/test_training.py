@@ -214,6 +214,9 @@ def test_an_interrupt_keeps_what_was_learnt():
 def test_divergence_and_emptiness_are_errors():
     with pytest.raises(ValueError, match="diverged: the loss of epoch 1 is (nan|inf)"):
         fit(optimizer=torch.optim.SGD, lr=1e30)
+    for params, advice in (({}, "clip gradients."), ({"advice": "Wait."}, "Wait.")):
+        with pytest.raises(ValueError, match=rf"is (nan|inf)\. .*{advice}$"):
+            fit(optimizer=torch.optim.SGD, lr=1e30, **params)
     with pytest.raises(ValueError, match="Adapters: there are no rows"):
         fit(n=0, description="Adapters")
 
