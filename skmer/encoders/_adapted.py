@@ -24,6 +24,8 @@ from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
 # Clips whose frames are made and stored before the first goes through the adapters.
 _AHEAD = 1024
+# Of the 24 blocks of a large model.
+_LAYERS = range(16, 22)
 
 
 class AdaptedSpeechEncoder(ClipEncoder):
@@ -45,12 +47,15 @@ class AdaptedSpeechEncoder(ClipEncoder):
         Folder made by ``save_pretrained``, or id of a HuBERT, WavLM, wav2vec 2.0 or
         data2vec-audio model on the hub.
     layers : int or sequence of int, default=range(16, 22)
-        Transformer blocks that get an adapter, counted from 1, -1 being the last.
+        Transformer blocks that get an adapter, counted from 1, -1 being the last. The
+        default is for the 24 blocks of large models; for base models, which have 12,
+        take ``range(6, 10)``, say.
     read_layer : int, "all" or None, default=None
         Layer whose weight starts at 1, those of the others at 0; they move freely
-        from there. ``"all"`` starts from the mean of all, None from 18 where that is
-        among ``layers``, else from the middle one. Adapters behind the layer that is
-        read start to learn when their layer's weight has left zero.
+        from there. Counted as in ``layers``. ``"all"`` starts from the mean of all,
+        None from 18 where that is among ``layers``, else from the middle one. Adapters
+        behind the layer that is read start to learn when their layer's weight has
+        left zero.
     output : {"fused", "masked", "layers"}, default="fused"
         The vector; what the perceptron makes of it, from which classes are told; or
         the adapted layers one after the other.
@@ -160,6 +165,12 @@ class AdaptedSpeechEncoder(ClipEncoder):
     of the process and never change; an encoder pickles as its parameters and adapters,
     15 MB for the defaults and a large model.
 
+    A pipeline's ``fit`` trains adapters anew, also where some were loaded, and so does
+    ``cross_val_score``, which clones. To use loaded adapters as they are, put
+    ``sklearn.frozen.FrozenEstimator(encoder)`` into the pipeline. What was trained on
+    clips that a score is computed on has seen their labels: such a score is too high,
+    so load only adapters of other clips than those that are tested.
+
     A training step on 16 clips takes 1.8 GB for the six blocks of a large HuBERT where
     clips last 5 s and 3.4 GB where they last 10 s, 2.4 and 5.6 GB for WavLM. It took
     half a minute of one CPU core for 5 s: training on thousands of clips needs a GPU.
@@ -222,7 +233,7 @@ class AdaptedSpeechEncoder(ClipEncoder):
         self,
         model,
         *,
-        layers=range(16, 22),
+        layers=_LAYERS,
         read_layer=None,
         output="fused",
         variant="sound",
@@ -364,6 +375,7 @@ class AdaptedSpeechEncoder(ClipEncoder):
             n_threads=self.n_threads,
             verbose=int(self.verbose),
             description=type(self).__name__,
+            advice="Lower lr.",
         )
         self._keep(module.cpu())
 
@@ -394,10 +406,14 @@ class AdaptedSpeechEncoder(ClipEncoder):
     def load_adapters(self, path):
         """Load what :meth:`save_adapters` wrote, in place of fitting.
 
+        ``fit`` trains anew whatever was loaded, and so does that of a pipeline:
+        ``FrozenEstimator(encoder)`` of ``sklearn.frozen`` keeps it there.
+
         Parameters
         ----------
         path : str or path
-            The file.
+            The file. Its adapters must have been made with the same ``layers``,
+            ``adapter_size``, ``outer_relu``, ``variant`` and ``window_seconds``.
 
         Returns
         -------
@@ -406,7 +422,13 @@ class AdaptedSpeechEncoder(ClipEncoder):
         Raises
         ------
         ValueError
-            If the file is of something else, or does not fit the parameters.
+            If the file is of something else or damaged, or of adapters that were made
+            with other parameters.
+
+        Warns
+        -----
+        UserWarning
+            If the adapters were trained on a model of other weights.
         """
         self._validate_params()
         module, self.classes_ = load_module(self, path)
@@ -446,20 +468,13 @@ class AdaptedSpeechEncoder(ClipEncoder):
         read = read if read > 0 else read + self._n_blocks() + 1
         if read not in layers:
             raise ValueError(
-                f"read_layer must be one of layers ({layers}), 'all' or None. "
-                f"Got {self.read_layer!r}."
+                f"read_layer must be one of layers ({layers}; -1 being block "
+                f"{self._n_blocks()}), 'all' or None. Got {self.read_layer!r}."
             )
         return read
 
     def _n_blocks(self):
-        speech = self._whole()._speech_model()
-        if speech.whisper:
-            raise ValueError(
-                f"{self.model} is a Whisper model, whose blocks take other things. "
-                "AdaptedSpeechEncoder takes HuBERT, WavLM, wav2vec 2.0 and "
-                "data2vec-audio models."
-            )
-        return speech.n_layers
+        return self._whole()._speech_model().n_layers
 
     def _adapted_layers(self):
         """Return the blocks that get an adapter, ascending."""
@@ -473,9 +488,18 @@ class AdaptedSpeechEncoder(ClipEncoder):
         }
         known = found <= set(range(1, n_blocks + 1))
         if not asked or len(found) < len(asked) or not known:
+            advice = ""
+            if isinstance(self.layers, range) and self.layers == _LAYERS:
+                first = max(1, n_blocks // 2)
+                some = range(first, first + max(1, n_blocks // 3))
+                advice = (
+                    f" The default is for large models; for {n_blocks} blocks for "
+                    f"example {some}."
+                )
             raise ValueError(
                 f"layers must name blocks from 1 to {n_blocks}, the number that "
-                f"{self.model} has, at least one and none twice. Got {self.layers!r}."
+                f"{self.model} has, at least one and none twice. Got "
+                f"{self.layers!r}.{advice}"
             )
         return sorted(found)
 

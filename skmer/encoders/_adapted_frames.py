@@ -5,7 +5,10 @@ import numpy as np
 from skmer.cache import CachedArray, load_arrays
 from skmer.encoders._layers import depth_needed
 from skmer.encoders._speech import SpeechEncoder
-from skmer.encoders._speech_model import SpeechJob
+from skmer.encoders._speech_model import FAMILIES, SpeechJob, SpeechModel
+
+# The blocks of Whisper take other things.
+_FAMILIES = tuple(family for family in FAMILIES if family != "whisper")
 
 
 class FrozenFrames(SpeechEncoder):
@@ -16,6 +19,17 @@ class FrozenFrames(SpeechEncoder):
     """
 
     _cache_version = 1
+
+    def _speech_model(self):
+        return SpeechModel(
+            self.model,
+            self.revision,
+            self.trust_remote_code,
+            self.window_seconds,
+            fixed=False,
+            families=_FAMILIES,
+            owner="AdaptedSpeechEncoder",
+        )
 
     def _job(self):
         speech = self._speech_model()

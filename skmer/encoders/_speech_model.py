@@ -34,6 +34,10 @@ class SpeechModel:
     fixed : bool
         Cut long sound into windows of exactly that length, the last filled up with
         zeros that count as sound; otherwise windows are of equal length.
+    families : tuple of str, default=FAMILIES
+        Types of models that are taken.
+    owner : str, default="SpeechEncoder"
+        Who takes them, for the message.
 
     Raises
     ------
@@ -41,17 +45,27 @@ class SpeechModel:
         If it is no model of a family that is supported.
     """
 
-    def __init__(self, model, revision, trust_remote_code, window_seconds, fixed):
+    def __init__(
+        self,
+        model,
+        revision,
+        trust_remote_code,
+        window_seconds,
+        fixed,
+        *,
+        families=FAMILIES,
+        owner="SpeechEncoder",
+    ):
         self.source = {
             "model": model,
             "revision": revision,
             "trust_remote_code": trust_remote_code,
         }
         self.config = config = load_config(**self.source)
-        if config.model_type not in FAMILIES:
+        if config.model_type not in families:
             raise ValueError(
-                f"{model} is a model of type {config.model_type!r}. SpeechEncoder "
-                f"takes {', '.join(FAMILIES)}."
+                f"{model} is a model of type {config.model_type!r}. {owner} takes "
+                f"{', '.join(families)}."
             )
         self.whisper = config.model_type == "whisper"
         if fixed and self.whisper:

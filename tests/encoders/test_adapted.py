@@ -12,11 +12,13 @@ import pytest
 import torch
 from leaks import differences
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tiny_models import WIDTH, speech_model
+from tiny_text_models import text_model
 
 from skmer._pretrained import load_backbone
 from skmer.cache import CachedArray
@@ -333,15 +335,29 @@ def test_what_is_refused(sounds):
         make().fit(sounds, np.zeros(12, dtype=int))
     with pytest.raises(ValueError, match="Got 0 labelled clips"):
         make().fit([None, None], ["a", "b"])
-    with pytest.raises(ValueError, match="blocks from 1 to 4"):
+    advice = r"large models; for 4 blocks for example range\(2, 3\)"
+    with pytest.raises(ValueError, match=f"blocks from 1 to 4, .* {advice}"):
         AdaptedSpeechEncoder(LARGE).fit(sounds, Y)
+    with pytest.raises(ValueError, match=r"Got \[5\]\.$"):
+        make(layers=[5]).fit(sounds, Y)
     for layers in (0, [2, 2], [2, "last"], [], [5], [True]):
         with pytest.raises(ValueError, match="layers"):
             make(layers=layers).fit(sounds, Y)
     with pytest.raises(ValueError, match="read_layer must be one of"):
         make(read_layer=3).fit(sounds, Y)
-    with pytest.raises(ValueError, match="Whisper"):
-        make(speech_model("whisper")).fit(sounds, Y)
+    with pytest.raises(ValueError, match=r"-1 being block 4.*Got -2"):
+        make(read_layer=-2).fit(sounds, Y)
+    takes = "Adapted[a-zA-Z]* takes hubert, wavlm, wav2vec2, data2vec-audio"
+    for model, kind in (
+        (speech_model("whisper"), "whisper"),
+        (text_model("bert"), "bert"),
+    ):
+        with pytest.raises(ValueError, match=f"of type '{kind}'. {takes}\\."):
+            make(model).fit(sounds, Y)
+        with pytest.raises(ValueError, match=takes):
+            make(model).get_feature_names_out()
+    with pytest.raises(ValueError, match=r"Encoder diverged: .* is nan\. Lower lr\.$"):
+        make(lr=1e30).fit(sounds, Y)
     with pytest.raises(ValueError, match="not fitted"):
         make().transform(sounds)
 
@@ -478,6 +494,23 @@ def test_files_that_hold_no_adapters(sounds, tmp_path):
         make().load_adapters(path)
     with pytest.raises(FileNotFoundError):
         make().load_adapters(tmp_path / "absent")
+
+
+def test_pipelines_train_anew_unless_the_encoder_is_frozen(sounds, tmp_path):
+    path = tmp_path / "adapters.safetensors"
+    make().fit(sounds, Y[::-1]).save_adapters(path)
+    loaded = make().load_adapters(path)
+    before = loaded.transform(sounds)
+
+    def fitted(step):
+        pipeline = make_pipeline(step, StandardScaler(), LogisticRegression())
+        folds = cross_validate(pipeline, sounds, Y, cv=KFold(3), return_estimator=True)[
+            "estimator"
+        ]
+        return [fold[0].transform(sounds) for fold in [pipeline.fit(sounds, Y), *folds]]
+
+    assert all((found == before).all() for found in fitted(FrozenEstimator(loaded)))
+    assert all((found != before).any() for found in fitted(loaded))
 
 
 def test_what_was_fitted_stays_until_the_next_fit(sounds):
