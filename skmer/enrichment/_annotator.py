@@ -16,6 +16,7 @@ from skmer.enrichment._chat_rows import Answers, as_number, as_record, first_row
 from skmer.enrichment._endpoint import Endpoint
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.utils import as_object_column
+from skmer.utils._clip_ids import warn_of_strangers
 from skmer.utils._sklearn import _fit_context
 
 _PER_PRICE = 1e6
@@ -373,6 +374,7 @@ class Annotator(ClipEncoder):
         """Return the fields of all clips, each a list, with a warning for all else."""
         answers, failures = self._extract(X, raising=self.on_error == "raise")
         owner, n_clips = type(self).__name__, len(answers)
+        self._warn_of_context(X, stacklevel + 1)
         read = self._read(answers)
         problems = [(i, problem) for i, (_, problem) in enumerate(read) if problem]
         n_cut = self._count_cut(X)
@@ -400,6 +402,11 @@ class Annotator(ClipEncoder):
             field: [fields[field] for fields, _ in read]
             for field in self._answer_fields
         }
+
+    def _warn_of_context(self, X, stacklevel):
+        """Warn where the context is of other clips."""
+        if self.context is not None:
+            warn_of_strangers(self.context, self._index(X), "context", stacklevel)
 
     def _read(self, answers):
         """Return the fields of each answer, and why there is no label."""

@@ -283,6 +283,7 @@ class ChatAnnotator(Annotator):
             the clip has no words.
         """
         self._validate_params()
+        self._warn_of_context(X, 3)
         cells, texts = self._cells(X), resolve_cells(X, "text", type(self).__name__)
         absent = set(self._absent(cells))
         asked = np.array([i in absent for i in range(len(cells))])

@@ -19,7 +19,7 @@ from skmer.enrichment._context_template import (
     join_words,
 )
 from skmer.utils import as_object_column
-from skmer.utils._clip_ids import look_up
+from skmer.utils._clip_ids import look_up, warn_of_strangers
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
 # Columns of a table of clips that hold files, whose names often tell the label.
@@ -183,6 +183,11 @@ class ContextEnricher(TransformerMixin, BaseEstimator):
             If X is neither a table of clips nor texts.
         ValueError
             As from :meth:`fit`, or if X has other columns than that saw.
+
+        Warns
+        -----
+        UserWarning
+            If ``annotations`` say nothing of any clip of X.
         """
         self._validate_params()
         table = _as_table(X)
@@ -194,6 +199,9 @@ class ContextEnricher(TransformerMixin, BaseEstimator):
                 "Pass the same ones, in this order."
             )
         template, fields = self._plan(table)
+        if self.annotations is not None:
+            # scikit-learn wraps transform in a frame of its own.
+            warn_of_strangers(self.annotations, table.index, "annotations", 3)
         columns = {
             name: [self._as_text(value) for value in values]
             for name, values in fields.items()

@@ -1,12 +1,8 @@
 """Series by clip id whose ids may be written otherwise than those of X."""
 
 import os
-import warnings
 
-import pandas as pd
-
-# How many clips of either side a message names
-_NAMED = 3
+from skmer.utils._clip_ids import warn_of_strangers
 
 
 def written(clip):
@@ -43,18 +39,5 @@ def of_clips(series, ids, name):
         series = series.rename(
             index=lambda clip: clips.get(clip, clip) if isinstance(clip, str) else clip
         )
-    known = series.dropna().index
-    if len(known) and not known.isin(ids).any():
-        warnings.warn(
-            f"None of the {len(known.unique())} clips in {name} is in X, so they say "
-            f"nothing: {name} has {_some(known)}, X has {_some(ids)}. Index it by the "
-            "clip ids of X, unless all of its clips are held out.",
-            stacklevel=6,
-        )
+    warn_of_strangers(series, ids, name, stacklevel=6)
     return series
-
-
-def _some(ids):
-    ids = pd.Index(ids).unique()
-    dots = ", ..." if len(ids) > _NAMED else ""
-    return ", ".join(map(repr, ids[:_NAMED].tolist())) + dots

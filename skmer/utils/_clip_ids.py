@@ -1,9 +1,13 @@
 """Clip ids of X, and what a Series indexed by them knows of its rows."""
 
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
+
+# How many clips of either side a message names
+_NAMED = 3
 
 
 def clip_ids(X):
@@ -53,6 +57,43 @@ def known_clips(index):
     if not len(index):
         return "It knows no clip."
     return f"It knows clips such as {', '.join(map(repr, index[:2]))}."
+
+
+def warn_of_strangers(known, ids, name, stacklevel):
+    """Warn where what is known of clips is of none of X.
+
+    Parameters
+    ----------
+    known : Series or DataFrame indexed by clip id
+        Values; rows without any are not counted.
+    ids : Index of length n_rows, or None
+        Clip ids of the rows; None warns of nothing.
+    name : str
+        What holds the values is called in messages.
+    stacklevel : int
+        Frame that the warning names, 1 for the caller of this function.
+
+    Warns
+    -----
+    UserWarning
+        If there are values, and none of a clip of X.
+    """
+    if ids is None or not len(ids):
+        return
+    clips, ids = plain_ids(known.dropna(how="all").index), plain_ids(ids)
+    if len(clips) and not clips.isin(ids).any():
+        warnings.warn(
+            f"None of the {len(clips.unique())} clips in {name} is in X, so they say "
+            f"nothing: {name} has {_some(clips)}, X has {_some(ids)}. Index it by the "
+            "clip ids of X, unless all of its clips are held out.",
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _some(ids):
+    ids = ids.unique()
+    dots = ", ..." if len(ids) > _NAMED else ""
+    return ", ".join(map(repr, ids[:_NAMED].tolist())) + dots
 
 
 def look_up(series, ids, name, *, required=True):

@@ -520,6 +520,16 @@ def test_context(server):
         _annotator(server, context=series).transform(["so glad"])
 
 
+@pytest.mark.parametrize("act", ["transform", "annotate", "labels", "dry_run"])
+@pytest.mark.parametrize("kind", [pd.Series, pd.DataFrame])
+def test_context_of_other_clips(server, clips, act, kind):
+    context = kind(pd.Series({"0": "Ann", "1": "Bob", "clip0": None}, name="speaker"))
+    message = r"None of the 2 clips in context is in X.* '0', '1', X has 'clip0'"
+    with pytest.warns(UserWarning, match=message) as caught:
+        getattr(_annotator(server, context=context), act)(clips)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_lists_as_context(server):
     clips = pd.DataFrame({"text": ["so glad", "go away"]}, index=["a", "b"])
     cells = [["<s>", "b"], None]

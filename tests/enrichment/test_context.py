@@ -141,6 +141,21 @@ def test_annotations_are_looked_up_by_clip(clips):
     )
 
 
+@pytest.mark.parametrize("kind", [pd.Series, pd.DataFrame])
+def test_annotations_of_other_clips(clips, kind):
+    cues = kind(pd.Series({"a.mp4": "a smile", "a": None}, name="chat__reason"))
+    with pytest.warns(
+        UserWarning,
+        match="None of the 1 clips in annotations is in X.*"
+        "'a.mp4', X has 'a', 'b', 'c', ...",
+    ) as caught:
+        _texts(clips, cues)
+    assert len(caught) == 1
+    with pytest.warns(UserWarning, match="None of the 1 clips") as caught:
+        ContextEnricher(cues).transform(clips)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_copies_of_a_clip_have_its_annotation(clips):
     twice = clips.loc[["a", "b", "a"]]
     labels = pd.Series({"a": "sad"}, name="omni__label")
