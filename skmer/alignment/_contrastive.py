@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmer._pretrained import resolve_device
 from skmer._streams import resolve_streams
 from skmer.modules import RandomSource, StreamMap, shuffled_batches, train
 from skmer.utils._clip_ids import clip_ids, unit_codes
+from skmer.utils._features import refuse_clips, refuse_sequences
 from skmer.utils._folds import stratified_folds
 from skmer.utils._seeds import draw_seeds
 from skmer.utils._sklearn import (
@@ -281,6 +283,11 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
             n_threads=self.n_threads,
             verbose=self.verbose,
             description="ContrastiveAligner",
+            advice=(
+                "Lower lr."
+                if self.variant == "sound"
+                else "Lower lr, or take variant='sound', which standardises features."
+            ),
         )
         self.module_ = module.cpu()
         self._set_place(source[learn].cpu(), target[learn].cpu())
@@ -339,7 +346,7 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         X : DataFrame or array-like of shape (n_clips, n_features)
             Features; clips that lack one of the streams are left out.
         k : int, default=1
-            Pairs that count as found.
+            Rank up to which a pair counts as found, at least 1.
 
         Returns
         -------
@@ -349,10 +356,13 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If ``k`` is no whole number.
         ValueError
-            If no clip has both streams.
+            If ``k`` is less than 1, or no clip has both streams.
         """
         check_is_fitted(self)
+        check_scalar(k, "k", Integral, min_val=1)
         X = self._validated(X, reset=False)
         source, target = (X[:, c] for c in self.streams_.values())
         both = ~(np.isnan(source).any(axis=1) | np.isnan(target).any(axis=1))
@@ -459,6 +469,8 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         return resolve_streams(given, names, self.n_features_in_)
 
     def _validated(self, X, *, reset):
+        refuse_clips(self, X)
+        refuse_sequences(self, X)
         return validate_data(
             self,
             X,

@@ -40,10 +40,46 @@ def refuse_clips(estimator, X):
         )
 
 
+def refuse_sequences(estimator, X):
+    """Raise an error that says what to do where cells of X hold sequences.
+
+    Parameters
+    ----------
+    estimator : object
+        Who asks; its class is named.
+    X : object
+        What was passed; only frames and 2-D arrays of objects are looked at.
+
+    Raises
+    ------
+    ValueError
+        If a column has a list, a tuple or an array of some dimension in a cell.
+    """
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 2:
+        X = pd.DataFrame(X)
+    if not isinstance(X, pd.DataFrame):
+        return
+    objects = [pd.api.types.is_object_dtype(dtype) for dtype in X.dtypes]
+    for i in np.flatnonzero(objects):
+        column = X.iloc[:, i]
+        found = next((cell for cell in column if _is_sequence(cell)), None)
+        if found is not None:
+            raise ValueError(
+                f"{type(estimator).__name__} needs one number in each cell. Column "
+                f"{X.columns[i]!r} has sequences ({type(found).__name__} in it). Pool "
+                "them over time: make features with the encoder's pooling='mean'."
+            )
+
+
 def _first_cell(column):
     """Return the first cell of a column that has a value, None where none has."""
     known = column.dropna()
     return known.iloc[0] if len(known) else None
+
+
+def _is_sequence(cell):
+    """Return if a cell holds several steps; arrays on disk have a shape, too."""
+    return isinstance(cell, (list, tuple)) or len(getattr(cell, "shape", ())) > 0
 
 
 def _is_words(cell):

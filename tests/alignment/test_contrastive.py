@@ -216,6 +216,46 @@ def test_messages():
         small(max_epochs=1).fit(X).retrieval(nothing[1:])
 
 
+def test_what_is_no_table_of_features():
+    X = pairs(40)
+    fitted = small(max_epochs=1).fit(X)
+    clips = [f"clips/{i}.mp4" for i in range(40)]
+    sequences = X.astype(object)
+    sequences["video__face__0"] = [np.zeros((i + 1, 3)) for i in range(40)]
+    as_lists = sequences.map(lambda cell: np.asarray(cell).tolist())
+    for step in (small().fit, fitted.transform, fitted.retrieval):
+        for table in (clips, pd.Series(clips), pd.DataFrame({"audio": clips, "n": 1})):
+            with pytest.raises(ValueError, match="Aligner needs features.*clips/0.mp4"):
+                step(table)
+        for table in (sequences, as_lists, sequences.to_numpy()):
+            with pytest.raises(ValueError, match="sequence.* pooling='mean'"):
+                step(table)
+    # Numbers in columns of objects are features, missing ones too.
+    numbers = X.astype(object)
+    numbers.iloc[3, :12] = None
+    assert np.isfinite(fitted.transform(numbers)[5]).all()
+
+
+@pytest.mark.parametrize(
+    ("k", "error"),
+    [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("1", TypeError)],
+)
+def test_pairs_that_count_as_found(k, error):
+    X = pairs(40)
+    aligner = small(max_epochs=1).fit(X)
+    with pytest.raises(error, match="k"):
+        aligner.retrieval(X, k=k)
+    assert aligner.retrieval(X, k=np.int64(40)) == 1.0
+
+
+def test_divergence_says_what_helps():
+    X = pairs(40)
+    with pytest.raises(ValueError, match=r"Aligner diverged: .* is nan\. Lower lr\.$"):
+        small(lr=1e30).fit(X)
+    with pytest.raises(ValueError, match=r"Lower lr, or take variant='sound'"):
+        small(lr=1e30, variant="paper").fit(X)
+
+
 def test_clone_pickle_and_search():
     X = pairs()
     aligner = small(max_epochs=3).fit(X)

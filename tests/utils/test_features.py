@@ -13,7 +13,7 @@ from skmer.preprocessing import (
     ModalityImputer,
     SplitStandardScaler,
 )
-from skmer.utils._features import refuse_clips
+from skmer.utils._features import refuse_clips, refuse_sequences
 
 PATHS = ["clips/a.mp4", "clips/b.mp4", "clips/c.mp4", "clips/d.mp4"]
 CLIPS = {
@@ -63,3 +63,28 @@ def test_clips_are_told_from_features(estimator, kind):
 )
 def test_all_else_is_left_to_others(X):
     refuse_clips(ModalityImputer(), X)
+
+
+@pytest.mark.parametrize("cell", [[1.0, 2.0], (1.0,), np.zeros((3, 2)), []])
+def test_sequences_are_told_from_numbers(cell):
+    X = pd.DataFrame({"n": 1.0, "face__0": [None, np.nan, cell]})
+    said = r"ModalityImputer needs one number .* 'face__0' .*pooling='mean'"
+    with pytest.raises(ValueError, match=said):
+        refuse_sequences(ModalityImputer(), X)
+    with pytest.raises(ValueError, match="Column 1 has sequences"):
+        refuse_sequences(ModalityImputer(), X.to_numpy())
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.zeros((2, 2)),
+        np.array([[1, None]], dtype=object),
+        [[1.0, 2.0]],
+        None,
+        pd.DataFrame({"a": [1, 2], "b": [None, np.float32(2)], "c": ["x", "yz"]}),
+        pd.DataFrame({"a": [np.array(1.0), None]}),
+    ],
+)
+def test_other_things_are_no_sequences(X):
+    refuse_sequences(ModalityImputer(), X)
