@@ -190,8 +190,10 @@ class AdaptedSpeechEncoder(ClipEncoder):
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skmer.encoders import AdaptedSpeechEncoder
+    >>> from skmer.preprocessing import ModalityImputer
     >>> model = make_pipeline(
     ...     AdaptedSpeechEncoder("TencentGameMate/chinese-hubert-large"),
+    ...     ModalityImputer(),  # clips without sound have NaN
     ...     StandardScaler(),
     ...     LogisticRegression(),
     ... )

@@ -29,6 +29,7 @@ from skmer.encoders._adapted_training import divide
 from skmer.encoders._stretches import Stretch
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import write_clip
+from skmer.preprocessing import ModalityImputer
 
 LARGE = speech_model("hubert-large")
 SMALL = {
@@ -532,6 +533,16 @@ def test_clone_pickle_and_names(sounds):
     assert (features.to_numpy() == encoder.transform(sounds).to_numpy()).all()
     twin = clone(encoder)
     assert not hasattr(twin, "module_") and repr(twin) == repr(make())
+
+
+def test_the_pipeline_of_the_example_takes_clips_without_sound(sounds):
+    X = np.array([*sounds, None], dtype=object)
+    y = [*Y, 0]
+    steps = StandardScaler(), LogisticRegression()
+    with pytest.raises(ValueError, match="NaN"):
+        make_pipeline(make(), *steps).fit(X, y)
+    pipeline = make_pipeline(make(), ModalityImputer(), *steps).fit(X, y)
+    assert set(pipeline.predict(X[-3:])) <= set(Y)
 
 
 def test_grid_search_over_raw_clips(small_clips):
