@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from skmer.cache import Record, make_keys
 from skmer.clips import ClipEncoder
+from skmer.enrichment._annotator_memory import NOT_ASKED, recalling, remembering
 from skmer.enrichment._chat_prompts import check_classes
 from skmer.enrichment._chat_rows import Answers, as_number, as_record, first_rows
 from skmer.enrichment._endpoint import Endpoint
@@ -166,7 +167,8 @@ class Annotator(ClipEncoder):
     def failures(self, X):
         """List the clips that have no label though there was something to ask.
 
-        Reads the cache and asks only for what is not in it.
+        Asks nothing: it knows what is in the cache, and what came in calls of this
+        object with these parameters.
 
         Parameters
         ----------
@@ -176,11 +178,11 @@ class Annotator(ClipEncoder):
         Returns
         -------
         table : DataFrame of shape (n_failures, 3)
-            Columns ``clip`` (the id), ``stage`` (``"answer"``: none came;
-            ``"content"``: it holds no label; else what of the clip could not be read)
-            and ``error``; X's index.
+            Columns ``clip`` (the id), ``stage`` (``"not asked"``: not yet;
+            ``"answer"``: none came; ``"content"``: it holds no label; else what of the
+            clip could not be read) and ``error``; X's index.
         """
-        answers, failures = self._extract(X, raising=False)
+        answers, failures = self._extract(X, raising=False, asking=False)
         index = self._index(X)
         rows = {f.position: (f.clip, f.stage, f.reason) for f in failures}
         for i, (_, problem) in enumerate(self._read(answers)):
@@ -197,7 +199,8 @@ class Annotator(ClipEncoder):
     def usage(self, X):
         """Count the tokens of the answers, and what they cost.
 
-        Reads the cache and asks only for what is not in it.
+        Asks nothing: it knows what is in the cache, and what came in calls of this
+        object with these parameters.
 
         Parameters
         ----------
@@ -208,11 +211,11 @@ class Annotator(ClipEncoder):
         -------
         table : DataFrame of shape (n_clips, 3)
             Columns ``prompt_tokens`` and ``completion_tokens`` as the server counted
-            them, and ``cost`` by ``prices``; NaN where that is not known. A clip that
-            was not asked about, as it is the same as a clip above it, costs nothing.
+            them, and ``cost`` by ``prices``; NaN where that is not known, as of a clip
+            without answer. One that is the same as a clip above it costs nothing.
             Tries that failed are not counted.
         """
-        answers, _ = self._extract(X, raising=False)
+        answers, _ = self._extract(X, raising=False, asking=False)
         counts = np.zeros((len(answers), 2))
         for i in self._asked_rows(self._cells(X)):
             answer = answers[i] or {"prompt_tokens": None, "completion_tokens": None}
@@ -339,10 +342,11 @@ class Annotator(ClipEncoder):
         keys = make_keys([identity for identity, _ in same], self._namespace())
         store.put_many(list(zip(keys, [record for _, record in same], strict=True)))
 
-    def _extract(self, X, *, raising):
+    def _extract(self, X, *, raising, asking=True):
         self._validate_params()
+        twin = remembering(self) if asking else recalling(self)
         try:
-            answers, failures = super()._extract(X, raising=raising)
+            answers, failures = super(Annotator, twin)._extract(X, raising=raising)
         except MediaError as error:
             # It names what the model was told; the clip's name is of more use.
             row = [str(cell) for cell in self._cells(X)].index(error.clip)
@@ -355,7 +359,7 @@ class Annotator(ClipEncoder):
             raise named from None
         index = self._index(X)
         return answers, [
-            replace(f, clip=str(index[f.position]), stage=_stage(f.stage))
+            replace(f, clip=str(index[f.position]), stage=_stage(f.stage, f.reason))
             for f in failures
         ]
 
@@ -466,6 +470,8 @@ class Annotator(ClipEncoder):
         return table.copy()
 
 
-def _stage(stage):
+def _stage(stage, reason=""):
     """Return what failed as a user knows it: that no answer came, or a clip's part."""
+    if reason == NOT_ASKED:
+        return "not asked"
     return "answer" if stage == "encode" else stage

@@ -388,7 +388,10 @@ def test_answers(content, expected):
 )
 def test_why_there_is_no_answer(more, reason):
     with _saying(None, **more) as server:
-        failures = _annotator(server).failures(pd.DataFrame({"text": ["so glad"]}))
+        annotator, clips = _annotator(server), pd.DataFrame({"text": ["so glad"]})
+        with pytest.warns(ExtractionWarning, match=reason):
+            annotator.labels(clips)
+        failures = annotator.failures(clips)
     assert reason in failures.loc[0, "error"]
 
 
@@ -560,6 +563,7 @@ def test_long_texts_lose_their_middle_with_one_warning(server):
 
 def test_usage(server, clips):
     annotator = _annotator(server, prices=(2.0, 10.0))
+    annotator.transform(clips)
     usage = annotator.usage(clips)
     assert list(usage["prompt_tokens"]) == [100, 0, 100, 0, 0, 100]
     assert list(usage["completion_tokens"]) == [20, 0, 20, 0, 0, 20]
@@ -569,8 +573,50 @@ def test_usage(server, clips):
     assert list(unpriced.isna()) == [True, False, True, False, False, True]
     assert len(server.requests) == 3
     with _saying(GOOD, usage=None) as silent:
-        usage = _annotator(silent, cache=None, prices=(1, 1)).usage(["so glad"])
+        annotator = _annotator(silent, cache=None, prices=(1, 1))
+        annotator.labels(["so glad"])
+        usage = annotator.usage(["so glad"])
     assert usage.isna().all(axis=None)
+
+
+@pytest.mark.parametrize("cache", ["default", None])
+def test_reports_ask_nothing(clips, cache):
+    def respond(request):
+        if request.text == "go away":
+            return Response({"error": "broken"}, 500)
+        if request.text == "what now":
+            return Response(completion("happy, I think"))
+        return good_answer(request)
+
+    with ChatServer(respond) as server:
+        annotator = _annotator(server, cache=cache, on_error="nan", prices=(1, 1))
+        asked = ["clip0", "clip2", "clip4", "clip5"]
+        failures, usage = annotator.failures(clips), annotator.usage(clips)
+        assert list(failures.index) == asked
+        assert set(failures["stage"]) == {"not asked"}
+        assert failures["error"].str.contains("transform").all()
+        assert usage["prompt_tokens"].isna().sum() == 3 == usage["cost"].isna().sum()
+        assert not server.requests
+
+        before = dict(vars(annotator))
+        with pytest.warns(ExtractionWarning):
+            annotator.transform(clips[:5])
+        with pytest.warns(ExtractionWarning):
+            annotator.transform(clips[5:])
+        n_asked = len(server.requests)
+        failures, usage = annotator.failures(clips), annotator.usage(clips)
+        assert failures["stage"].to_dict() == {"clip2": "answer", "clip5": "content"}
+        assert "HTTP 500: broken" in failures["error"]["clip2"]
+        assert usage["prompt_tokens"].fillna(-1).to_list() == [100, 0, -1, 0, 0, 100]
+        assert len(server.requests) == n_asked
+        assert vars(annotator) == before
+        # With other parameters these are other questions, to a twin's others' words.
+        twin = clone(annotator).failures(clips)["stage"]
+        assert twin["clip2"] == "not asked"
+        assert ("clip0" in twin.index) == (cache is None)
+        annotator.set_params(seed=3)
+        assert set(annotator.failures(clips)["stage"]) == {"not asked"}
+        assert len(server.requests) == n_asked
 
 
 def test_dry_run_sends_nothing_and_says_what_would_be(server, clips):

@@ -553,7 +553,9 @@ def test_answers_are_text_whatever_they_call_themselves(charset):
 def test_counts_that_are_none(n):
     content = json.dumps({"label": "happy"})
     with ChatServer(lambda r: Response(completion(content, usage=(n, 20)))) as server:
-        usage = _annotator(server, prices=(1, 1)).usage(["so glad"])
+        annotator = _annotator(server, prices=(1, 1))
+        annotator.labels(["so glad"])
+        usage = annotator.usage(["so glad"])
     assert usage["prompt_tokens"].isna().all() and usage["cost"].isna().all()
     assert list(usage["completion_tokens"]) == [20]
 

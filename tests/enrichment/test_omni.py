@@ -306,7 +306,9 @@ def test_usage_counts_a_clip_once_wherever_it_lies(server, clips, files, tmp_pat
     twice = clips.iloc[[0, 0, 1]].copy()
     twice["video"] = [files["both"], copy, files["mute"]]
     twice.index = ["a", "a2", "b"]
-    usage = _remote(server, prices=(1e6, 0)).usage(twice)
+    annotator = _remote(server, prices=(1e6, 0))
+    annotator.transform(twice)
+    usage = annotator.usage(twice)
     assert list(usage["prompt_tokens"]) == [100, 0, 100]
     assert list(usage["cost"]) == [100, 0, 100]
     assert len(server.requests) == 2
