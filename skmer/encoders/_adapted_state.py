@@ -85,7 +85,7 @@ def load_module(encoder, path):
         data = stream.read()
     name = type(encoder).__name__
     facts = _facts(data)
-    if facts.get("estimator") != name or "format" not in facts:
+    if facts.get("estimator") != name or not isinstance(facts.get("format"), int):
         raise ValueError(_foreign(path))
     if facts["format"] > _FORMAT:
         raise ValueError(

@@ -477,7 +477,12 @@ def test_files_that_hold_no_adapters(sounds, tmp_path):
         b"This is no file of weights.\n" * 9,
         (tmp_path / "weights.pt").read_bytes(),
         save({"a": np.zeros(2)}),
-        save(load(data), {"skmer": '{"estimator": "AdaptedSpeechEncoder"}'}),
+        *(
+            save(
+                load(data), {"skmer": f'{{"estimator": "AdaptedSpeechEncoder"{more}}}'}
+            )
+            for more in ("", ', "format": 1', ', "format": "1"')
+        ),
         b"\x02" + b"\0" * 7 + b"[]",
         data[:60],
         data[:-10],
