@@ -3,7 +3,6 @@
 import warnings
 from abc import abstractmethod
 from dataclasses import replace
-from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,20 @@ from sklearn.exceptions import NotFittedError
 
 from skmer.cache import Record, make_keys
 from skmer.clips import ClipEncoder
-from skmer.enrichment._annotator_memory import NOT_ASKED, recalling, remembering
+from skmer.enrichment._annotator_memory import (
+    ask_again,
+    recalling,
+    remembering,
+    stage_of,
+)
 from skmer.enrichment._chat_prompts import check_classes
-from skmer.enrichment._chat_rows import Answers, as_number, as_record, first_rows
+from skmer.enrichment._chat_rows import (
+    Answers,
+    as_number,
+    as_record,
+    first_rows,
+    price_pair,
+)
 from skmer.enrichment._endpoint import Endpoint
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.utils import as_object_column
@@ -61,7 +71,7 @@ class Annotator(ClipEncoder):
             parameter is not one that requests can be made of.
         """
         self._namespace()
-        self._prices()
+        price_pair(self.prices)
         cells = self._cells(X)
         if all(cell is None for cell in cells):
             self._complain_all_missing(len(cells))
@@ -195,6 +205,39 @@ class Annotator(ClipEncoder):
             index=index[places],
             dtype=object,
         )
+
+    def ask_again(self, X, **params):
+        """Ask again about clips whose answers hold no label, and about no others.
+
+        A new answer that holds one takes the old one's place in the cache, as if
+        it had come at once; else the old one stays.
+
+        Parameters
+        ----------
+        X : DataFrame, or list, 1-D ndarray or Series of str, of length n_clips
+            As for :meth:`transform`, which was called before.
+        **params : dict
+            Parameters that hold for these requests alone, such as
+            ``max_tokens=4096``: ``max_tokens``, ``temperature``, ``seed``,
+            ``structured``, ``extra_body``, ``concurrency``, ``max_retries`` or
+            ``timeout``. With none of them many models say again what they said.
+
+        Returns
+        -------
+        table : DataFrame of shape (n_failures, 3)
+            What :meth:`failures` then lists.
+
+        Raises
+        ------
+        EndpointError
+            If the server cannot be used at all.
+        TypeError
+            If ``params`` has others, which the old answers belong to.
+        ValueError
+            If there is no cache that can be written to.
+        """
+        ask_again(self, X, params)
+        return self.failures(X)
 
     def usage(self, X):
         """Count the tokens of the answers, and what they cost.
@@ -351,7 +394,7 @@ class Annotator(ClipEncoder):
             # It names what the model was told; the clip's name is of more use.
             row = [str(cell) for cell in self._cells(X)].index(error.clip)
             clip = str(self._index(X)[row])
-            named = MediaError(clip, _stage(error.stage), error.reason)
+            named = MediaError(clip, stage_of(error.stage), error.reason)
             named.add_note(
                 "With on_error='nan' clips without an answer have missing fields, and "
                 "failures(X) lists them. Answers that came are in the cache."
@@ -359,7 +402,7 @@ class Annotator(ClipEncoder):
             raise named from None
         index = self._index(X)
         return answers, [
-            replace(f, clip=str(index[f.position]), stage=_stage(f.stage, f.reason))
+            replace(f, clip=str(index[f.position]), stage=stage_of(f.stage, f.reason))
             for f in failures
         ]
 
@@ -393,7 +436,10 @@ class Annotator(ClipEncoder):
             said.append(
                 f"the answers for {len(problems)} of {n_clips} clips hold no label of "
                 f"the set, which is then missing, the first: {self._index(X)[row]}: "
-                f"{problem}. failures(X) lists them."
+                f"{problem}. failures(X) lists them"
+                + ", and ask_again(X, max_tokens=...) asks about them alone"
+                * (self.cache is not None)
+                + "."
             )
         if n_cut:
             said.append(
@@ -431,24 +477,9 @@ class Annotator(ClipEncoder):
     def _classes(self):
         return check_classes(self.classes)
 
-    def _prices(self):
-        """Return what a million tokens of input and of output cost."""
-        if self.prices is None:
-            return np.array([np.nan, np.nan])
-        known = [
-            isinstance(p, Real) and not isinstance(p, bool) and 0 <= p < np.inf
-            for p in self.prices
-        ]
-        if len(known) != 2 or not all(known):
-            raise ValueError(
-                "prices must be two numbers, what a million tokens of input and of "
-                f"output cost. Got {self.prices!r}."
-            )
-        return np.array(self.prices, dtype=float)
-
     def _cost(self, counts):
         # What is not asked for costs nothing, whatever the price.
-        cost = np.where(counts == 0, 0.0, counts * self._prices())
+        cost = np.where(counts == 0, 0.0, counts * price_pair(self.prices))
         return cost.sum(axis=1) / _PER_PRICE
 
     def _table(self, X):
@@ -468,10 +499,3 @@ class Annotator(ClipEncoder):
                 "Pass the same ones, in this order."
             )
         return table.copy()
-
-
-def _stage(stage, reason=""):
-    """Return what failed as a user knows it: that no answer came, or a clip's part."""
-    if reason == NOT_ASKED:
-        return "not asked"
-    return "answer" if stage == "encode" else stage

@@ -144,9 +144,10 @@ class ChatAnnotator(Annotator):
 
     All answers are in the cache, by the instruction, the model's name, the parameters
     that are sent and the data of the clip: none is asked for twice, whether it was of
-    use or not, and a run that was killed goes on where it stopped. The address is no
-    part of it: where two servers have different models of one name, give each its
-    own ``cache``. Equal texts are asked about once. A request that failed is not
+    use or not, unless :meth:`ask_again` is called, and a run that was killed goes on
+    where it stopped. The address is no part of it: where two servers have different
+    models of one name, give each its own ``cache``. Equal texts are asked about once.
+    A request that failed is not
     stored. Ctrl-C breaks off the requests under way and keeps what has arrived.
 
     A server that says how long to wait (``retry-after``, ``x-ratelimit-reset-*``) is

@@ -133,3 +133,19 @@ def estimate_tokens(text):
     """
     n_wide = sum(ord(c) >= _FIRST_WIDE for c in text)
     return n_wide + -(-(len(text) - n_wide) // 4)
+
+
+def price_pair(prices):
+    """Return what a million tokens of input and of output cost, NaN for unknown."""
+    if prices is None:
+        return np.array([np.nan, np.nan])
+    known = [
+        isinstance(p, Real) and not isinstance(p, bool) and 0 <= p < np.inf
+        for p in prices
+    ]
+    if len(known) != 2 or not all(known):
+        raise ValueError(
+            "prices must be two numbers, what a million tokens of input and of "
+            f"output cost. Got {prices!r}."
+        )
+    return np.array(prices, dtype=float)

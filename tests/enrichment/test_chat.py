@@ -579,6 +579,46 @@ def test_usage(server, clips):
     assert usage.isna().all(axis=None)
 
 
+def test_only_what_holds_no_label_is_asked_again(clips):
+    def respond(request):
+        limit = request.body["max_tokens"]
+        if request.text == "what now" or (request.text == "go away" and limit < 99):
+            return Response(completion("{"), 200)
+        return good_answer(request)
+
+    clips.loc["clip3", "text"] = "go away"
+    with ChatServer(respond) as server:
+        annotator = _annotator(server, max_tokens=20)
+        with pytest.warns(ExtractionWarning, match=r"ask_again\(X, max_tokens"):
+            before = annotator.transform(clips)
+        assert len(server.requests) == 3
+        left = annotator.ask_again(clips, max_tokens=99, seed=1)
+        assert sorted(server.texts[3:]) == ["go away", "what now"]
+        assert {request.body["max_tokens"] for request in server.requests[3:]} == {99}
+        assert list(left.index) == ["clip5"] and list(left["stage"]) == ["content"]
+        assert annotator.max_tokens == 20 and annotator.seed is None
+        with pytest.warns(ExtractionWarning, match="for 1 of 6 clips"):
+            table = clone(annotator).transform(clips)
+        assert list(table.index[table["chat__label"].notna()]) == [
+            "clip0",
+            "clip2",
+            "clip3",
+            "clip4",
+        ]
+        same = ["clip0", "clip1", "clip4"]
+        pd.testing.assert_frame_equal(table.loc[same], before.loc[same])
+        # Nothing is left to ask where all have a label.
+        assert annotator.ask_again(clips[:5]).empty
+        assert len(server.requests) == 5
+        with pytest.raises(TypeError, match="'model' cannot be changed"):
+            annotator.ask_again(clips, model="huge")
+        with pytest.raises(ValueError, match="'max_tokens' parameter"):
+            annotator.ask_again(clips, max_tokens=0)
+        with pytest.raises(ValueError, match="Got cache=None"):
+            _annotator(server, cache=None).ask_again(clips)
+        assert len(server.requests) == 5
+
+
 @pytest.mark.parametrize("cache", ["default", None])
 def test_reports_ask_nothing(clips, cache):
     def respond(request):
