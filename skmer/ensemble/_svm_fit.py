@@ -88,7 +88,16 @@ def fit_draws(X, training, kernels, draws, *, max_gram_rows, n_jobs, verbose):
     for features, counts in draws:
         rows = np.flatnonzero(counts)
         shared = len(rows) <= max_gram_rows
-        spaces.append(Subspace(X, rows, features, len(kernels), with_products=shared))
+        spaces.append(
+            Subspace(
+                X,
+                rows,
+                features,
+                len(kernels),
+                with_products=shared,
+                buffers=training.buffers,
+            )
+        )
         weights = training.weights
         if counts.max() > 1:
             weights = counts * (1.0 if weights is None else weights)

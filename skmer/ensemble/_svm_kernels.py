@@ -124,14 +124,17 @@ class Subspace:
         How many members there are.
     with_products : bool
         Whether to compute products at all.
+    buffers : list of ndarray
+        Memory to be used again, as for :func:`kernel_matrix`.
     """
 
-    def __init__(self, X, rows, features, n_users, *, with_products):
+    def __init__(self, X, rows, features, n_users, *, with_products, buffers):
         self.rows = rows
         self.features = features
         self._X = X
         self._left = n_users
         self._with_products = with_products
+        self._buffers = buffers
         self._lock = threading.Lock()
         self._columns = self._products = self._squares = None
 
@@ -151,7 +154,9 @@ class Subspace:
                     self._X[np.ix_(self.rows, self.features)]
                 )
                 if self._with_products:
-                    self._products = columns @ columns.T
+                    n = len(columns)
+                    self._products = taken(self._buffers, n * n).reshape(n, n)
+                    np.matmul(columns, columns.T, out=self._products)
                 self._squares = np.einsum("ij,ij->i", columns, columns)
                 self._columns = columns
             return self._columns, self._products, self._squares
@@ -161,7 +166,35 @@ class Subspace:
         with self._lock:
             self._left -= 1
             if not self._left:
+                if self._products is not None:
+                    self._buffers.append(self._products.base)
                 self._columns = self._products = self._squares = None
+
+
+def taken(buffers, size):
+    """Take memory that is there, or new memory where that is too small.
+
+    Fresh memory costs as much as the arithmetic, so members use it in turn.
+
+    Parameters
+    ----------
+    buffers : list of ndarray
+        Memory to be used again.
+    size : int
+        Numbers wanted.
+
+    Returns
+    -------
+    values : ndarray of shape (size,), dtype float64
+        Part of an array (its ``base``) that may be put into ``buffers`` afterwards.
+    """
+    try:
+        buffer = buffers.pop()
+    except IndexError:
+        buffer = np.empty(0)
+    if buffer.size < size:
+        buffer = np.empty(size)
+    return buffer[:size]
 
 
 def kernel_matrix(kernel, products, squares, rows, buffers):
@@ -190,14 +223,7 @@ def kernel_matrix(kernel, products, squares, rows, buffers):
     chosen = slice(None) if rows is None else rows
     squares = squares[chosen]
     n = len(squares)
-    # Fresh memory costs as much as the arithmetic, so members use it in turn
-    try:
-        buffer = buffers.pop()
-    except IndexError:
-        buffer = np.empty(0)
-    if buffer.size < n * n:
-        buffer = np.empty(products.size)
-    values = buffer[: n * n].reshape(n, n)
+    values = taken(buffers, n * n).reshape(n, n)
     for part in blocks(n, n):
         if rows is None:
             np.copyto(values[part], products[part])
