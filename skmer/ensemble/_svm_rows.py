@@ -4,11 +4,11 @@ import warnings
 from numbers import Integral
 
 import numpy as np
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import _check_sample_weight
 
 from skmer.utils import split_labels
+from skmer.utils._fit_inputs import require_y, warn_of_column
 from skmer.utils._folds import stratified_folds
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
@@ -48,16 +48,8 @@ def check_labels(y):
     y : object
         What was given.
     """
-    if y is None:
-        raise ValueError(
-            "SVMEnsembleClassifier requires y to be passed, but the target y is None."
-        )
-    if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-        warnings.warn(
-            "A column-vector y was passed when a 1d array was expected.",
-            DataConversionWarning,
-            stacklevel=4,
-        )
+    require_y("SVMEnsembleClassifier", y)
+    warn_of_column(y, stacklevel=4)
 
 
 def training_rows(X, y, sample_weight):

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skmer.ensemble._members import fit_members, inputs_of_last_steps
 from skmer.utils import split_labels
 from skmer.utils._available import available_if
+from skmer.utils._fit_inputs import refuse_complex, require_y
 from skmer.utils._instances import check_instances
 from skmer.utils._pipelines import last_step
 from skmer.utils._scoring import LabelledScore
@@ -75,15 +76,10 @@ class BaseVoting(
 
         What X must be is for the members to say. Sets ``classes_``.
         """
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
+        require_y(type(self).__name__, y)
         check_instances(estimator=self.estimator)
         (X,) = indexable(X)
-        if getattr(getattr(X, "dtype", None), "kind", None) == "c":
-            raise ValueError("Complex data not supported: X holds complex numbers.")
+        refuse_complex(X)
         labelled, classes, codes = split_labels(y)
         check_consistent_length(X, codes)
         if sample_weight is not None:

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import DataConversionWarning
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -16,6 +15,7 @@ from skmer.feature_selection._chi2 import contingency, log_tail, tail
 from skmer.feature_selection._scores import score_columns
 from skmer.utils import split_labels
 from skmer.utils._features import refuse_clips
+from skmer.utils._fit_inputs import require_y, warn_of_column
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 
 
@@ -181,16 +181,8 @@ class ChiSquareSelector(SelectorMixin, BaseEstimator):
         MissingStreamError
             If a stream is named that X does not have.
         """
-        if y is None:
-            raise ValueError(
-                "ChiSquareSelector requires y to be passed, but the target y is None."
-            )
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected.",
-                DataConversionWarning,
-                stacklevel=3,
-            )
+        require_y("ChiSquareSelector", y)
+        warn_of_column(y, stacklevel=3)
         refuse_clips(self, X)
         X = validate_data(
             self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight
@@ -18,6 +17,7 @@ from skmer.fusion._sequences import CellTable
 from skmer.fusion._split import inner_split
 from skmer.utils import split_labels
 from skmer.utils._clip_ids import unit_codes
+from skmer.utils._fit_inputs import require_y, warn_of_column
 
 
 class Source(NamedTuple):
@@ -35,17 +35,8 @@ class TrainingRows:
     def _training_data(self, X, y, sample_weight, classes, resume):
         """Return the clips to learn from, their classes, ids and origin."""
         clips = X.index if isinstance(X, pd.DataFrame) else None
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected.",
-                DataConversionWarning,
-                stacklevel=4,
-            )
+        require_y(type(self).__name__, y)
+        warn_of_column(y, stacklevel=4)
         table = self._validated(X, reset=not resume)
         labelled, known, codes = split_labels(y)
         check_consistent_length(table, codes)

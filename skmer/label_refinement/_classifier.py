@@ -1,12 +1,10 @@
 """A classifier that learns from refined labels."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -17,6 +15,7 @@ from skmer.label_refinement._refiner import LabelRefiner
 from skmer.label_refinement._targets import check_inputs
 from skmer.utils import split_labels
 from skmer.utils._available import available_if
+from skmer.utils._fit_inputs import warn_of_column
 from skmer.utils._instances import check_instances
 from skmer.utils._pipelines import weight_params
 from skmer.utils._scoring import LabelledScore
@@ -137,12 +136,7 @@ class RefinedClassifier(
         """
         check_instances(estimator=self.estimator, refiner=self.refiner)
         X = check_inputs(X, y, "RefinedClassifier")
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected.",
-                DataConversionWarning,
-                stacklevel=2,
-            )
+        if warn_of_column(y, stacklevel=2):
             y = np.asarray(y)[:, 0]
         labelled, classes, codes = split_labels(y)
         check_consistent_length(X, codes)

@@ -6,6 +6,7 @@ from scipy.sparse import issparse
 from sklearn.utils import indexable
 
 from skmer.utils import split_labels
+from skmer.utils._fit_inputs import refuse_complex, require_y
 
 
 def check_inputs(X, y, name):
@@ -24,15 +25,13 @@ def check_inputs(X, y, name):
     -------
     X : indexable
     """
-    if y is None:
-        raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+    require_y(name, y)
     if issparse(X):
         raise TypeError(
             f"{name} takes no sparse X: Sparse data was passed. Use X.toarray()."
         )
     (X,) = indexable(X)
-    if getattr(getattr(X, "dtype", None), "kind", None) == "c":
-        raise ValueError("Complex data not supported: X holds complex numbers.")
+    refuse_complex(X)
     shape = getattr(X, "shape", ())
     if len(shape) == 2 and shape[1] == 0:
         raise ValueError(

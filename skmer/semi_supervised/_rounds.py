@@ -5,7 +5,6 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import check_consistent_length, indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight
@@ -30,6 +29,7 @@ from skmer.semi_supervised._steps import (
 )
 from skmer.utils import split_labels
 from skmer.utils._clip_ids import clip_ids, unit_codes
+from skmer.utils._fit_inputs import refuse_complex, require_y, warn_of_column
 from skmer.utils._seeds import draw_seeds, seeded_clone
 from skmer.utils._sklearn import _safe_indexing
 
@@ -38,20 +38,10 @@ class SelfTrainingRounds:
     """The part of a self-training classifier that fits."""
 
     def _read(self, X, y, sample_weight):
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
-        if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected.",
-                DataConversionWarning,
-                stacklevel=4,
-            )
+        require_y(type(self).__name__, y)
+        warn_of_column(y, stacklevel=4)
         (X,) = indexable(X)
-        if getattr(getattr(X, "dtype", None), "kind", None) == "c":
-            raise ValueError("Complex data not supported: X holds complex numbers.")
+        refuse_complex(X)
         labelled, classes, codes = split_labels(y)
         check_consistent_length(X, codes)
         used, weight = np.ones(len(codes), dtype=bool), None
