@@ -16,6 +16,7 @@ from skmer.clips._extraction import encode_in_tasks, extract
 from skmer.clips._sinks import Columns, Matrix, Reduced
 from skmer.exceptions import ExtractionWarning
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
+from skmer.utils._stateless import StatelessOnClips
 
 # How extraction runs, but not what it gives: no part of a cache key.
 _RUNNING = ("batch_size", "cache", "device", "n_jobs", "on_error", "verbose")
@@ -23,7 +24,7 @@ _RUNNING = ("batch_size", "cache", "device", "n_jobs", "on_error", "verbose")
 _CALLER = 3
 
 
-class ClipEncoder(TransformerMixin, BaseEstimator):
+class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
     """Base class of transformers from clips to features.
 
     ``transform`` resolves the clips, looks their features up in the cache, computes
@@ -431,18 +432,6 @@ class ClipEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(message + ", or get rows of NaN by on_error='nan'.")
         message += "; now all rows are NaN."
         warnings.warn(message, ExtractionWarning, stacklevel=_CALLER + 1)
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
-        return tags
 
 
 _REMEDY = {

@@ -12,9 +12,10 @@ from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import find_transcript, read_transcript
 from skmer.utils import as_object_column
 from skmer.utils._sklearn import StrOptions, _fit_context
+from skmer.utils._stateless import StatelessOnClips
 
 
-class ClipTable(TransformerMixin, BaseEstimator):
+class ClipTable(StatelessOnClips, TransformerMixin, BaseEstimator):
     """Turn clips into a frame with the columns video, audio and text.
 
     The first step of a pipeline that starts from files. The frame's index is the
@@ -159,18 +160,6 @@ class ClipTable(TransformerMixin, BaseEstimator):
                 stacklevel=4,
             )
         return texts
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
-        return tags
 
 
 def clip_columns(X, owner):

@@ -21,12 +21,13 @@ from skmer.enrichment._context_template import (
 from skmer.utils import as_object_column
 from skmer.utils._clip_ids import look_up, warn_of_strangers
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
+from skmer.utils._stateless import StatelessOnClips
 
 # Columns of a table of clips that hold files, whose names often tell the label.
 _PATHS = ("video", "audio")
 
 
-class ContextEnricher(TransformerMixin, BaseEstimator):
+class ContextEnricher(StatelessOnClips, TransformerMixin, BaseEstimator):
     """Put the words of clips and what annotators say of them into one text.
 
     Stands between annotators and :class:`~skmer.encoders.TextEncoder`: of a table of
@@ -312,18 +313,6 @@ class ContextEnricher(TransformerMixin, BaseEstimator):
         if not text.strip():
             return None
         return text if self.max_chars is None else shortened(text, self.max_chars)
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
-        return tags
 
 
 def _as_table(X):
