@@ -1,14 +1,11 @@
 """The MERTools baseline: one vector a modality, fused by attention."""
 
-from collections.abc import Mapping
-
 from imblearn.pipeline import Pipeline
-from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from skmer.clips import ClipTable
-from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
+from skmer.encoders import SpeechEncoder, TextEncoder, VisualEncoder
 from skmer.fusion import AttentionFusionClassifier
+from skmer.recipes._common import clip_steps, regions_of, stream_names
 
 # What the toolkit draws its settings from, in the names of this pipeline.
 PARAM_GRID = {
@@ -22,6 +19,7 @@ def make_mertools_attention(
     *,
     encoders="offline",
     streams=("audio", "video", "text"),
+    annotators=None,
     sidecar_text=False,
     cache="default",
     on_error="raise",
@@ -39,27 +37,35 @@ def make_mertools_attention(
 
     Parameters
     ----------
-    encoders : "offline", dict of str to transformer, or None, default="offline"
+    encoders : {"offline", "paper"}, dict of str to transformer, or None, \
+            default="offline"
         ``"offline"``: :class:`~skmer.encoders.AcousticEncoder` on the sound,
         :class:`~skmer.encoders.VisualEncoder` on the face and
-        :class:`~skmer.encoders.TextEncoder` on the words, nothing to download. A
-        dict gives transformers for the columns ``audio``, ``video``, ``text``.
-        None leaves the first two steps out: X is then a feature frame whose column
-        names begin with the streams.
+        :class:`~skmer.encoders.TextEncoder` on the words, nothing to download.
+        ``"paper"``: Chinese HuBERT-large, CLIP ViT-L/14 and Chinese
+        RoBERTa-wwm-ext-large from the Hugging Face hub, pooled as the toolkit pools.
+        A dict gives transformers for the columns ``audio``, ``video``, ``text``.
+        None leaves the steps before ``scale`` out: X is then a feature frame whose
+        column names begin with the streams.
     streams : str or sequence of str, default=("audio", "video", "text")
-        The modalities to use. Leave out one that no clip has.
+        The modalities to use, or streams below them (``video__face``,
+        ``video__frame``). Leave out one that no clip has.
+    annotators : list of transformers, default=None
+        Steps that fill in or enrich the words of the clip table before they are
+        encoded: :class:`~skmer.enrichment.Transcriber`,
+        :class:`~skmer.enrichment.ChatAnnotator`...
     sidecar_text : bool, default=False
         Read the words of a clip from the ``.txt``, ``.srt`` or ``.vtt`` file beside
         it. Off by default because such files sometimes hold labels.
     cache : "default", path or None, default="default"
-        Folder of the feature cache of the offline encoders.
+        Folder of the encoders' feature cache.
     on_error : {"raise", "nan"}, default="raise"
         What becomes of a clip or transcript that cannot be read: an error, or a
         missing stream and one warning. Not passed to encoders of your own.
     n_jobs : int or None, default=None
-        Worker processes of the offline encoders.
+        Worker processes of the encoders.
     device : str, default="auto"
-        Where the network trains: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+        Where encoders and network run: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
     random_state : int, RandomState instance or None, default=None
         Seed of the network.
     verbose : bool, default=False
@@ -73,7 +79,8 @@ def make_mertools_attention(
     Raises
     ------
     ValueError
-        If ``encoders`` is none of the above or lacks a stream.
+        If ``encoders`` is none of the above or lacks a modality, or ``streams`` names
+        none.
 
     See Also
     --------
@@ -84,8 +91,8 @@ def make_mertools_attention(
     ====================  =======================  ===============================
     MERTools says         we do                    why
     ====================  =======================  ===============================
-    HuBERT, CLIP, RoBERTa ``encoders="offline"``   nothing to download; any other
-                          or your own              transformer fits in
+    HuBERT, CLIP, RoBERTa ``encoders="paper"``; by nothing to download; any other
+                          default ``"offline"``    transformer fits in
     features as they are  z-scores by training     streams differ in scale by
                           statistics               orders of magnitude
     no seed, folds drawn  ``random_state``, any    scores can be repeated
@@ -98,8 +105,9 @@ def make_mertools_attention(
 
     The published scores (weighted F1 of the MER2024 baseline: 79.31 in
     cross-validation, 86.73 on the test clips) are of that challenge's data and its
-    large encoders. ``skmer.recipes.MERTOOLS_ATTENTION_PARAM_GRID`` is the toolkit's
-    search space in the names of this pipeline.
+    large encoders: not reproduced here, as its clips are given out under a licence.
+    ``skmer.recipes.MERTOOLS_ATTENTION_PARAM_GRID`` is the toolkit's search space in
+    the names of this pipeline.
 
     References
     ----------
@@ -112,22 +120,19 @@ def make_mertools_attention(
     >>> [name for name, _ in make_mertools_attention().steps]
     ['clips', 'encode', 'scale', 'fuse']
     """
-    streams = (streams,) if isinstance(streams, str) else tuple(streams)
-    steps = []
-    if encoders is not None:
-        chosen = _encoders(
-            encoders,
-            streams,
-            cache=cache,
-            on_error=on_error,
-            n_jobs=n_jobs,
-            verbose=verbose,
-        )
-        union = ColumnTransformer([(name, chosen[name], name) for name in streams])
-        steps = [
-            ("clips", ClipTable(sidecar_text=sidecar_text, on_error=on_error)),
-            ("encode", union),
-        ]
+    streams = stream_names(streams)
+    steps = clip_steps(
+        encoders,
+        streams,
+        paper=_paper_encoders,
+        annotators=annotators,
+        sidecar_text=sidecar_text,
+        cache=cache,
+        on_error=on_error,
+        n_jobs=n_jobs,
+        device=device,
+        verbose=verbose,
+    )
     fuse = AttentionFusionClassifier(
         streams=streams,
         dropout=0.3,
@@ -140,24 +145,19 @@ def make_mertools_attention(
     return Pipeline(steps).set_output(transform="pandas")
 
 
-def _encoders(encoders, streams, **common):
-    if isinstance(encoders, Mapping):
-        chosen = dict(encoders)
-    elif isinstance(encoders, str) and encoders == "offline":
-        chosen = {
-            "audio": AcousticEncoder(**common),
-            "video": VisualEncoder(regions=("face",), **common),
-            "text": TextEncoder(**common),
-        }
-    else:
-        raise ValueError(
-            "encoders must be 'offline', None, or a dict of transformers for audio, "
-            f"video and text. Got {encoders!r}."
-        )
-    absent = [name for name in streams if name not in chosen]
-    if absent:
-        raise ValueError(
-            f"No encoder for the stream {absent[0]!r}. encoders has "
-            f"{', '.join(chosen)}; streams asks for {', '.join(streams)}."
-        )
-    return chosen
+def _paper_encoders(streams, *, device, **common):
+    common["device"] = device
+    return {
+        "audio": SpeechEncoder(
+            "TencentGameMate/chinese-hubert-large", preset="mertools", **common
+        ),
+        "video": VisualEncoder(
+            "openai/clip-vit-large-patch14",
+            regions=regions_of(streams),
+            preset="mertools",
+            **common,
+        ),
+        "text": TextEncoder(
+            "hfl/chinese-roberta-wwm-ext-large", preset="mertools", **common
+        ),
+    }

@@ -86,7 +86,7 @@ def test_words_that_nobody_has_are_an_error_with_the_remedy(small_clips, tmp_pat
     ("settings", "words"),
     [
         ({"encoders": "online"}, "online"),
-        ({"encoders": {"text": TextEncoder()}}, "stream 'audio'"),
+        ({"encoders": {"text": TextEncoder()}}, "modality 'audio'"),
         ({"streams": ["smell"]}, "smell"),
     ],
 )

@@ -1,0 +1,169 @@
+"""What all recipes share: the steps from clips to features."""
+
+from collections.abc import Mapping, Sequence
+
+from sklearn.compose import ColumnTransformer
+
+from skmer._streams import modality_of
+from skmer.clips import ClipTable
+from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
+from skmer.enrichment import ContextEnricher, Transcriber
+
+# The columns of a clip table, each of which one encoder reads.
+MODALITIES = ("audio", "video", "text")
+REGIONS = ("face", "frame")
+
+
+def stream_names(streams):
+    """Return a recipe's ``streams`` as a tuple of names, checked.
+
+    Parameters
+    ----------
+    streams : str or sequence of str
+        Names that begin with ``audio``, ``video`` or ``text``.
+
+    Returns
+    -------
+    streams : tuple of str
+
+    Raises
+    ------
+    ValueError
+        If there is none, one comes twice, or one is of no such modality.
+    """
+    names = (streams,) if isinstance(streams, str) else tuple(streams)
+    if not names:
+        raise ValueError(
+            "streams is empty. Name at least one of audio, video and text, or a "
+            "stream below them such as video__face."
+        )
+    for name in names:
+        if modality_of(str(name)) not in MODALITIES:
+            raise ValueError(
+                f"streams has {name!r}, which belongs to none of {MODALITIES}. Name "
+                "a modality, or a stream below one such as video__face."
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"streams names a stream twice. Got {names!r}.")
+    return names
+
+
+def regions_of(streams):
+    """Return the picture regions that the streams ask a visual encoder for.
+
+    ``video`` alone stands for the face; ``video__face`` and ``video__frame`` name
+    them.
+    """
+    asked = tuple(name for name in REGIONS if f"video__{name}" in streams)
+    return asked or ("face",)
+
+
+def modalities_of(streams):
+    """Return the modalities of streams, each once, in order."""
+    return tuple(dict.fromkeys(map(modality_of, streams)))
+
+
+def offline_encoders(streams, **common):
+    """Make the encoders that need nothing downloaded, one a modality."""
+    return {
+        "audio": AcousticEncoder(**common),
+        "video": VisualEncoder(regions=regions_of(streams), **common),
+        "text": TextEncoder(**common),
+    }
+
+
+def clip_steps(
+    encoders,
+    streams,
+    *,
+    paper,
+    offline=offline_encoders,
+    annotators=None,
+    sidecar_text=False,
+    cache="default",
+    on_error="raise",
+    n_jobs=None,
+    device="auto",
+    verbose=False,
+):
+    """Make the steps from clips to a feature frame.
+
+    Parameters
+    ----------
+    encoders : "offline", "paper", dict of str to transformer, or None
+        As recipes take it.
+    streams : tuple of str
+        From :func:`stream_names`.
+    paper, offline : callable
+        ``paper(streams, device=..., **common)`` and ``offline(streams, **common)``
+        return one encoder a modality; ``common`` is cache, on_error, n_jobs and
+        verbose.
+    annotators : sequence of transformers, default=None
+        Steps from clip table to clip table.
+    sidecar_text, cache, on_error, n_jobs, device, verbose
+        As recipes take them.
+
+    Returns
+    -------
+    steps : list of (str, transformer)
+        ``clips``, the annotators, ``context`` where one of them annotates, and
+        ``encode``. Empty for ``encoders=None``.
+    """
+    if encoders is None:
+        if annotators:
+            raise ValueError(
+                "annotators work on clips, but encoders=None says that X holds "
+                "features. Leave one of them out."
+            )
+        return []
+    common = {
+        "cache": cache,
+        "on_error": on_error,
+        "n_jobs": n_jobs,
+        "verbose": verbose,
+    }
+    if isinstance(encoders, Mapping):
+        chosen = dict(encoders)
+    elif isinstance(encoders, str) and encoders == "offline":
+        chosen = offline(streams, **common)
+    elif isinstance(encoders, str) and encoders == "paper":
+        chosen = paper(streams, device=device, **common)
+    else:
+        raise ValueError(
+            "encoders must be 'offline', 'paper', None, or a dict of transformers for "
+            f"audio, video and text. Got {encoders!r}."
+        )
+    wanted = modalities_of(streams)
+    absent = [name for name in wanted if name not in chosen]
+    if absent:
+        raise ValueError(
+            f"No encoder for the modality {absent[0]!r}. encoders has "
+            f"{', '.join(map(str, chosen)) or 'none'}; streams asks for "
+            f"{', '.join(streams)}."
+        )
+    union = ColumnTransformer([(name, chosen[name], name) for name in wanted])
+    return [
+        ("clips", ClipTable(sidecar_text=sidecar_text, on_error=on_error)),
+        *_annotation_steps(annotators),
+        ("encode", union),
+    ]
+
+
+def _annotation_steps(annotators):
+    if annotators is None:
+        return []
+    if isinstance(annotators, str) or not isinstance(annotators, Sequence):
+        raise ValueError(
+            "annotators must be a list of transformers of clip tables, such as "
+            f"[ChatAnnotator(...)]. Got {annotators!r}."
+        )
+    names = [type(annotator).__name__.lower() for annotator in annotators]
+    steps = [
+        (name if names.count(name) == 1 else f"{name}_{number}", annotator)
+        for number, (name, annotator) in enumerate(
+            zip(names, annotators, strict=True), start=1
+        )
+    ]
+    if any(not isinstance(annotator, Transcriber) for annotator in annotators):
+        steps.append(("context", ContextEnricher()))
+    return steps
