@@ -2,6 +2,7 @@
 
 __all__ = [
     "CacheWarning",
+    "DataFileError",
     "EndpointError",
     "ExtractionWarning",
     "MediaError",
@@ -45,6 +46,13 @@ class MediaError(ValueError):
             return f"{self.clip}: no answer came: {self.reason}"
         what = "open it" if self.stage == "open" else f"read its {self.stage}"
         return f"{self.clip}: cannot {what}: {self.reason}"
+
+
+class DataFileError(ValueError):
+    """A data set's table, label file or folder is not as it must be.
+
+    The message names the file and the rows, and says what to change.
+    """
 
 
 class EndpointError(OSError):
