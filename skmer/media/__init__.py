@@ -1,6 +1,7 @@
 """One clip in, arrays out: sound, frames, faces, transcripts; and writing clips."""
 
 from skmer.media._clip import Clip, read_audio, read_clip, read_frames
+from skmer.media._cut import Cut, cut_video
 from skmer.media._detectors import (
     DlibDetector,
     FaceDetector,
@@ -17,6 +18,7 @@ from skmer.media._write import write_clip
 
 __all__ = [
     "Clip",
+    "Cut",
     "DlibDetector",
     "FaceDetector",
     "FaceTrack",
@@ -25,6 +27,7 @@ __all__ = [
     "HaarDetector",
     "MediaInfo",
     "YuNetDetector",
+    "cut_video",
     "face_crops",
     "find_transcript",
     "get_face_detector",

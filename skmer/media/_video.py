@@ -107,6 +107,45 @@ class Timeline:
         return max(min(self._times), 0.0), last + (length or usual)
 
 
+class FrameClock:
+    """Tell when decoded pictures come on screen.
+
+    Pictures are decoded in the order of showing, but containers made before there
+    were reordered pictures (AVI) give times in another order; those of the decoding
+    then serve, a constant delay of a picture or two later.
+
+    Parameters
+    ----------
+    origin : float
+        Time of the clip's beginning on the stream's clock, seconds.
+    fps : float
+        Pictures a second of a stream whose pictures carry no times.
+    """
+
+    def __init__(self, origin, fps):
+        self.origin = origin
+        self.fps = fps
+        self._n_decoded = 0
+        self._latest = [-math.inf, -math.inf]
+        self._faults = [0, 0]
+
+    def time(self, frame):
+        """Return the time of the next picture, seconds from the clip's beginning."""
+        number = self._n_decoded
+        self._n_decoded += 1
+        pts, dts = frame.pts, frame.dts
+        self._faults[0] += pts is not None and pts <= self._latest[0]
+        self._faults[1] += dts is not None and dts <= self._latest[1]
+        self._latest[0] = self._latest[0] if pts is None else pts
+        self._latest[1] = self._latest[1] if dts is None else dts
+        stamp = pts
+        if dts is not None and (pts is None or self._faults[0] > self._faults[1]):
+            stamp = dts
+        if stamp is None:
+            return number / self.fps
+        return float(stamp * frame.time_base) - self.origin
+
+
 class FrameReader:
     """Keep the pictures that are on screen at chosen moments.
 
@@ -137,10 +176,8 @@ class FrameReader:
         self.targets = self.begin + (np.arange(n_frames) + 0.5) * length / n_frames
         self.every = timeline.n_packets <= n_frames
         self._wanted = None if self.every else timeline.shown_at(self.targets)
-        self.n_decoded = 0
+        self._clock = FrameClock(timeline.origin, timeline.fps)
         self._next = 0
-        self._latest = [-math.inf, -math.inf]
-        self._faults = [0, 0]
         self._held = None
         self._shape = None
         self._images = []
@@ -169,31 +206,11 @@ class FrameReader:
 
     def add(self, frame):
         """Take the next picture in the order of showing."""
-        time = self._time(frame)
-        self.n_decoded += 1
+        time = self._clock.time(frame)
         if self._held is not None:
             self._settle(time)
         if not self.done:
             self._held = (frame, time)
-
-    def _time(self, frame):
-        """Return when a picture comes on screen.
-
-        Pictures are decoded in the order of showing, but containers made before
-        there were reordered pictures (AVI) give times in another order; those of
-        the decoding then serve, a constant delay of a picture or two later.
-        """
-        pts, dts = frame.pts, frame.dts
-        self._faults[0] += pts is not None and pts <= self._latest[0]
-        self._faults[1] += dts is not None and dts <= self._latest[1]
-        self._latest[0] = self._latest[0] if pts is None else pts
-        self._latest[1] = self._latest[1] if dts is None else dts
-        stamp = pts
-        if dts is not None and (pts is None or self._faults[0] > self._faults[1]):
-            stamp = dts
-        if stamp is None:
-            return self.n_decoded / self.timeline.fps
-        return float(stamp * frame.time_base) - self.timeline.origin
 
     def finish(self):
         """Return the Frames, or None if nothing was decoded."""

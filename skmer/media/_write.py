@@ -107,8 +107,8 @@ def write_clip(
     'grey.mp4'
     """
     path = Path(path)
-    codec, options = _container_of(path, frames, audio)
-    fps = _check_settings(codec, audio is not None, fps, rate, crf, preset, bit_rate)
+    codec, options = container_of(path, frames, audio)
+    fps = check_settings(codec, audio is not None, fps, rate, crf, preset, bit_rate)
     rate, bit_rate = int(rate), int(bit_rate)
     frames = _check_frames(frames)
     audio = _check_audio(audio)
@@ -134,7 +134,7 @@ def _write(part, frames, audio, fps, rate, crf, preset, codec, bit_rate, options
     with av.open(str(part), "w", format=form, options=options) as container:
         video = sound = None
         if frames is not None:
-            video = _add_video(container, frames, fps, crf, preset)
+            video = add_video(container, frames, fps, crf, preset)
         if audio is not None:
             sound = _add_sound(container, rate, codec, bit_rate)
             blocks = _sound_frames(audio, rate, codec)
@@ -158,7 +158,7 @@ def _write(part, frames, audio, fps, rate, crf, preset, codec, bit_rate, options
             container.mux(video.encode(None))
 
 
-def _add_video(container, frames, fps, crf, preset):
+def add_video(container, frames, fps, crf, preset):
     # One thread: x264's rate control reads what other threads have finished.
     stream = container.add_stream(
         "libx264",
@@ -199,7 +199,7 @@ def _sound_frames(audio, rate, codec):
         yield frame
 
 
-def _container_of(path, frames, audio):
+def container_of(path, frames, audio):
     suffix = path.suffix.lower()
     if suffix not in _CONTAINERS:
         raise ValueError(
@@ -217,7 +217,7 @@ def _container_of(path, frames, audio):
     return codec, options
 
 
-def _check_settings(codec, with_sound, fps, rate, crf, preset, bit_rate):
+def check_settings(codec, with_sound, fps, rate, crf, preset, bit_rate):
     if not (isinstance(fps, Real) and 0.01 <= fps <= 1000):
         raise ValueError(f"fps must be a number from 0.01 to 1000. Got {fps!r}.")
     if not (isinstance(rate, Integral) and rate > 0):
