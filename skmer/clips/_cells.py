@@ -5,14 +5,10 @@ import os
 import numpy as np
 import pandas as pd
 
+from skmer.utils._suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+
 # What an encoder reads from a clip, and what a cell of that kind holds.
 COLUMNS = ("video", "audio", "text")
-AUDIO_SUFFIXES = frozenset(
-    ".wav .mp3 .flac .ogg .oga .opus .m4a .aac .wma .aif .aiff .amr .au .caf".split()
-)
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .mov .mkv .avi .webm .m4v .mpg .mpeg .flv .wmv .ts .3gp .ogv".split()
-)
 
 
 def is_path_column(column):

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from skmer.clips._cells import AUDIO_SUFFIXES, COLUMNS, resolve_cells
+from skmer.clips._cells import COLUMNS, resolve_cells
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import find_transcript, read_transcript
 from skmer.utils import as_object_column
 from skmer.utils._sklearn import StrOptions, _fit_context
 from skmer.utils._stateless import StatelessOnClips
+from skmer.utils._suffixes import AUDIO_SUFFIXES
 
 
 class ClipTable(StatelessOnClips, TransformerMixin, BaseEstimator):

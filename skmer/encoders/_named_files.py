@@ -7,8 +7,9 @@ from os import PathLike, fspath
 import pandas as pd
 
 from skmer.clips import ClipEncoder
-from skmer.clips._cells import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_missing, resolve_cells
+from skmer.clips._cells import is_missing, resolve_cells
 from skmer.utils._sklearn import StrOptions
+from skmer.utils._suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 _SUFFIXES = AUDIO_SUFFIXES | VIDEO_SUFFIXES
 

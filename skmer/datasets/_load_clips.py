@@ -1,0 +1,390 @@
+"""Load a table of clips that a user wrote."""
+
+import os
+import warnings
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+from skmer.datasets._classes import count_classes, single_clips
+from skmer.datasets._columns import find_column, need_column
+from skmer.datasets._csv import read_table
+from skmer.datasets._label_cells import read_folds, read_groups, read_labels
+from skmer.datasets._paths import Root, is_sound
+from skmer.datasets._problems import Problems, name_rows
+from skmer.exceptions import DataFileError
+from skmer.utils import as_object_column
+from skmer.utils._sklearn import validate_params
+
+_COLUMNS = ("video", "audio", "text")
+
+
+@validate_params(
+    {
+        "csv": [str, os.PathLike],
+        "root": [str, os.PathLike, None],
+        "path_column": [str],
+        "label_column": [str],
+        "group_column": [str, None],
+        "text_column": [str, None],
+        "fold_column": [str, None],
+        "id_column": [str, None],
+        "unlabelled": [tuple, list, set, frozenset, None],
+        "require_labels": ["boolean"],
+        "allow_absolute": ["boolean"],
+        "check_files": ["boolean"],
+        "delimiter": [str, None],
+        "encoding": [str, None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def load_clips(
+    csv,
+    *,
+    root=None,
+    path_column="path",
+    label_column="label",
+    group_column=None,
+    text_column=None,
+    fold_column=None,
+    id_column=None,
+    unlabelled=None,
+    require_labels=True,
+    allow_absolute=False,
+    check_files=True,
+    delimiter=None,
+    encoding=None,
+):
+    """Load clips listed in a CSV file.
+
+    The first row names the columns, each further row is a clip::
+
+        path,label,speaker,text
+        clips/a.mp4,happy,anna,What a day!
+        clips/b.mp4,sad,ben,
+
+    All that is wrong with the file is told at once, by row.
+
+    Parameters
+    ----------
+    csv : str or PathLike
+        The file: CSV as editors, spreadsheets and pandas write it (comma, semicolon,
+        tab or bar between cells, with or without byte order mark, any line ends), or
+        TSV.
+    root : str or PathLike, default=None
+        Folder that relative paths start from. None: the folder of the file.
+    path_column : str, default="path"
+        Column with the files, video or sound. Where the table has no such column, the
+        columns ``video`` and ``audio`` are taken; a cell of one of the two may be
+        empty.
+    label_column : str, default="label"
+        Column with the classes. An empty cell is an unlabelled clip.
+    group_column : str, default=None
+        Column with what folds must not divide, such as the speaker. None: ``speaker``
+        or else ``group``, where the table has it.
+    text_column : str, default=None
+        Column with the words. None: ``text``, where the table has it. An empty cell
+        is a clip without words.
+    fold_column : str, default=None
+        Column with the part that a clip is tested in. None: ``fold``, where the table
+        has it. An empty cell or -1 is a clip that is never tested.
+    id_column : str, default=None
+        Column with the clips' ids. None: ``id``, where the table has it and it does
+        not just count rows, else the path relative to ``root``.
+    unlabelled : sequence of str, default=None
+        Labels that mark unlabelled clips besides an empty cell, such as ``("?",)``;
+        all others are classes then. None: labels such as ``nan``, ``None`` and
+        ``N/A``, and ``-1`` where it is probably no class, are errors, as they may be
+        either.
+    require_labels : bool, default=True
+        Whether a table without the column ``label_column``, or without any label, is
+        an error. False is for clips to be predicted.
+    allow_absolute : bool, default=False
+        Whether files outside of ``root`` may be read. Off by default, so that a table
+        from elsewhere cannot name any file of this computer.
+    check_files : bool, default=True
+        Whether every file must exist. False is for features that were computed
+        before (:class:`~skmer.encoders.PrecomputedEncoder`).
+    delimiter : str, default=None
+        What stands between cells. None: seen from the header.
+    encoding : str, default=None
+        Encoding of the file, such as ``"gb18030"``. None: UTF-8, or what the file's
+        byte order mark says.
+
+    Returns
+    -------
+    clips : :class:`~sklearn.utils.Bunch`
+        With these attributes:
+
+        data : DataFrame of shape (n_clips, 3)
+            Columns ``video``, ``audio`` (absolute paths) and ``text``, each of str or
+            None, indexed by clip id. The sound of a video file is in that file, so
+            ``audio`` names it too.
+        target : ndarray of object of shape (n_clips,)
+            The labels as the file writes them, always str; None where unlabelled.
+        target_names : list of str
+            The classes, sorted.
+        groups : Series of str of shape (n_clips,), or None
+            Group of each clip by clip id.
+        folds : Series of shape (n_clips,), or None
+            Fold of each clip by clip id, as
+            :class:`~skmer.model_selection.ReferenceFolds` takes them: int where all
+            are whole numbers, else str; missing for none.
+        frame : DataFrame of str
+            All columns of the file, by clip id.
+        rows : Series of str of shape (n_clips,)
+            The clips' rows in the file, by clip id, as a spreadsheet numbers them:
+            the header is row 1.
+        filename, root : str
+            The file, and the folder that paths start from.
+        DESCR : str
+            Description with the number of clips of each class.
+
+    Raises
+    ------
+    DataFileError
+        If the file or rows of it cannot be used. The message names the rows and says
+        what to do.
+
+    Warns
+    -----
+    UserWarning
+        If a class has one clip only, or two labels differ in upper and lower case
+        only.
+
+    See Also
+    --------
+    make_clips : Makes clips and all that is known of them.
+    skmer.clips.ClipTable : Takes ``data``, first step of every recipe.
+
+    Notes
+    -----
+    A clip's id is the same on every computer and in every table with the same root,
+    so that folds, groups and decisions that are kept by clip id stay valid. A path
+    may be written ``clips\\a.mp4``, ``./clips/a.mp4`` or, within the root, absolute;
+    it counts as one clip. Links in the folder are followed wherever they lead.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skmer.datasets import load_clips
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> table = Path(folder.name, "clips.csv")
+    >>> _ = table.write_text(
+    ...     "path,label,text\\na.wav,sad,Oh no\\nb.wav,glad,\\nc.wav,sad,\\nd.wav,glad,"
+    ... )
+    >>> clips = load_clips(table, check_files=False)
+    >>> clips.data.index.tolist(), clips.target.tolist()
+    (['a.wav', 'b.wav', 'c.wav', 'd.wav'], ['sad', 'glad', 'sad', 'glad'])
+    >>> folder.cleanup()
+    """
+    table = read_table(csv, delimiter=delimiter, encoding=encoding)
+    folder = root if root is not None else os.path.dirname(os.path.abspath(csv))
+    if not os.path.isdir(folder):
+        raise DataFileError(
+            f"There is no folder {os.fspath(folder)!r}. Pass the folder that the paths "
+            f"of {table.path} start from as root."
+        )
+    root = Root(folder, allow_absolute)
+    media = _media_columns(table, path_column)
+    paths, names = _resolve(table, media, root, check_files)
+    ids = _ids(table, id_column, names)
+    _refuse_doubles(table, ids, paths, label_column)
+    target = _target(table, label_column, unlabelled, require_labels)
+    group = _optional(table, group_column, "group_column", ("speaker", "group"))
+    text = _optional(table, text_column, "text_column", ("text",))
+    fold = _optional(table, fold_column, "fold_column", ("fold",))
+    index = pd.Index(ids, name="clip", dtype=object)
+    words = (
+        [cell or None for cell in table.columns[text]] if text else [None] * len(ids)
+    )
+    cells = {**_by_kind(paths), "text": words}
+    # Object columns made one by one: pandas would make NaN of None
+    data = pd.DataFrame(
+        {name: as_object_column(cells[name]) for name in _COLUMNS},
+        index=index,
+        dtype=object,
+    )
+    clips = Bunch(
+        data=data,
+        target=target,
+        target_names=sorted({label for label in target if label is not None}),
+        groups=read_groups(table, group, index, require_labels),
+        folds=read_folds(table, fold, index),
+        frame=pd.DataFrame(table.columns, index=index, dtype=object),
+        rows=pd.Series(table.rows, index=index, name="row", dtype=object),
+        filename=table.path,
+        root=root.folder,
+    )
+    clips["DESCR"] = _describe(clips)
+    if require_labels:
+        for label, row in single_clips(clips.target, table.rows).items():
+            warnings.warn(
+                f"{table.path}: the class {label!r} has one clip, row {row}, which can "
+                "be trained on or tested on, not both. Add clips of it, give it the "
+                "label of another class, or leave its label empty.",
+                stacklevel=2,
+            )
+    return clips
+
+
+def _media_columns(table, path_column):
+    """Return the columns of files, by kind."""
+    found = find_column(table, path_column)
+    if found is not None:
+        return {"path": found}
+    kinds = {kind: find_column(table, kind) for kind in ("video", "audio")}
+    kinds = {kind: column for kind, column in kinds.items() if column is not None}
+    if kinds and path_column == "path":
+        return kinds
+    what = "the clips' files"
+    return {"path": need_column(table, path_column, "path_column", "path", what)}
+
+
+def _resolve(table, media, root, check_files):
+    """Return the files of each row, by kind, and their names."""
+    problems = Problems(table.path)
+    files, names = [], []
+    for i, row in enumerate(table.rows):
+        found = {}
+        for kind, column in media.items():
+            written = table.columns[column][i]
+            if not written:
+                continue
+            try:
+                path, name = root.resolve(written)
+            except ValueError as error:
+                problems.add(f"row {row}", f"{error}.")
+                break
+            if check_files and not os.path.isfile(path):
+                problems.add(
+                    f"row {row}",
+                    lambda path=path, written=written: root.why_missing(path, written),
+                )
+                break
+            if check_files and not os.path.getsize(path):
+                problems.add(
+                    f"row {row}",
+                    f"the file {written!r} is empty. Copy it anew, or delete the row.",
+                )
+                break
+            if kind == "path":
+                kind = "audio" if is_sound(path) else "video"
+            found[kind] = (path, name)
+        else:
+            if not found:
+                columns = " and ".join(map(repr, media.values()))
+                problems.add(
+                    f"row {row}",
+                    f"no file is given (column {columns}). Write the path of the clip, "
+                    "or delete the row.",
+                )
+                continue
+            files.append({kind: path for kind, (path, _) in found.items()})
+            names.append(found.get("video", found.get("audio"))[1])
+    problems.raise_any()
+    return files, names
+
+
+def _by_kind(files):
+    video = [file.get("video") for file in files]
+    audio = [file.get("audio", file.get("video")) for file in files]
+    return {"video": video, "audio": audio}
+
+
+def _ids(table, id_column, names):
+    column = _optional(table, id_column, "id_column", ("id",))
+    # Row numbers mean another clip in every table
+    if column is None or (id_column is None and _counts(table.columns[column])):
+        return names
+    problems = Problems(table.path)
+    for cell, row in zip(table.columns[column], table.rows, strict=True):
+        if not cell:
+            problems.add(
+                f"row {row}",
+                f"the id (column {column!r}) is empty. Every clip needs one, or delete "
+                "the column: the path is the id then.",
+            )
+    problems.raise_any()
+    return table.columns[column]
+
+
+def _counts(cells):
+    numbers = [str(i) for i in range(len(cells) + 1)]
+    return cells in (numbers[:-1], numbers[1:])
+
+
+def _refuse_doubles(table, ids, files, label_column):
+    column = find_column(table, label_column)
+    problems = Problems(table.path)
+    for kind, keys in (
+        ("clip", ids),
+        ("file", [_key(file) for file in files]),
+    ):
+        positions = {}
+        for i, key in enumerate(keys):
+            positions.setdefault(key, []).append(i)
+        for where in positions.values():
+            if len(where) > 1:
+                labels = table.columns[column] if column else [""] * len(ids)
+                given = list(dict.fromkeys(labels[i] for i in where))
+                text = f"are one {kind}, {ids[where[0]]!r}"
+                if len(given) > 1:
+                    text += f", with different labels ({', '.join(map(repr, given))})"
+                text += ". Leave one of them"
+                if kind == "clip" and len({_key(files[i]) for i in where}) > 1:
+                    text += ", or give each clip an id of its own"
+                problems.add(name_rows([table.rows[i] for i in where]), f"{text}.")
+        # The same file under the same id was told already
+        problems.raise_any()
+
+
+def _key(file):
+    return tuple(sorted(file.items()))
+
+
+def _optional(table, name, parameter, usual):
+    """Return a column that is asked for, or is there under a usual name, or None."""
+    if name is not None:
+        what = f"as {parameter} asks for"
+        return need_column(table, name, parameter, usual[0], what)
+    found = (find_column(table, other) for other in usual)
+    return next((column for column in found if column is not None), None)
+
+
+def _target(table, label_column, unlabelled, require_labels):
+    if not require_labels and find_column(table, label_column) is None:
+        return np.full(len(table), None, dtype=object)
+    what = "the classes; for clips without labels pass require_labels=False"
+    column = need_column(table, label_column, "label_column", "label", what)
+    target = read_labels(table, column, unlabelled)
+    if require_labels and all(label is None for label in target):
+        raise DataFileError(
+            f"{table.path}: no clip has a label, column {column!r} is empty. Name the "
+            "column of the classes as label_column, or pass require_labels=False for "
+            "clips to be predicted."
+        )
+    return target
+
+
+def _describe(clips):
+    counts = count_classes(clips.target)
+    lines = [
+        f"{len(clips.target)} clips of {clips.filename}",
+        "",
+        f"Files below {clips.root}.",
+        "Classes: "
+        + (", ".join(f"{name} {n}" for name, n in counts.items()) or "none")
+        + f"; {sum(label is None for label in clips.target)} clips are unlabelled.",
+    ]
+    words = clips.data["text"].notna().sum()
+    lines.append(f"{words} clips have words.")
+    if clips.groups is not None:
+        lines.append(
+            f"Groups (column {clips.groups.name!r}): {clips.groups.nunique()}."
+        )
+    if clips.folds is not None:
+        lines.append(f"Folds (column {clips.folds.name!r}): {clips.folds.nunique()}.")
+    return "\n".join(lines) + "\n"
