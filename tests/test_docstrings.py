@@ -21,6 +21,7 @@ CALLED = {
 
 PACKAGES = [
     "cache",
+    "cli",
     "clips",
     "datasets",
     "encoders",

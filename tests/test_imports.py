@@ -39,6 +39,7 @@ LAYERS = {
     "recipes": 4,
     "evaluation": 5,
     "cli": 6,
+    "__main__": 7,
 }
 # What must run without heavy packages, and the packages.
 FORBIDDEN = {
@@ -49,7 +50,7 @@ FORBIDDEN = {
 }
 TORCH_PARTS = {"modules", "fusion", "alignment"}
 # These may import torch too, but only where it is used: their import brings none.
-LAZY_TORCH_PARTS = {"_pretrained", "encoders", "enrichment"}
+LAZY_TORCH_PARTS = {"_pretrained", "cli", "encoders", "enrichment"}
 # L0 may import each other in this order only.
 BASE_ORDER = ["exceptions", "_version", "_config", "_streams", "utils"]
 

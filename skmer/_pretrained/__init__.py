@@ -11,12 +11,13 @@ from skmer._pretrained._backbones import (
     resolve_dtype,
     unload_backbones,
 )
-from skmer._pretrained._models import model_identity
+from skmer._pretrained._models import is_downloaded, model_identity
 
 __all__ = [
     "Backbone",
     "DTYPES",
     "depth_name",
+    "is_downloaded",
     "load_backbone",
     "load_config",
     "load_processor",

@@ -73,6 +73,24 @@ def find_model(model, revision=None, *, trust_remote_code=False, needs=()):
     return folder
 
 
+def is_downloaded(model, revision=None):
+    """Tell whether the hub's local cache holds a model's configuration and weights.
+
+    Parameters
+    ----------
+    model : str
+        Id of a model on the hub.
+    revision : str or None, default=None
+        Branch, tag or commit.
+
+    Returns
+    -------
+    there : bool
+    """
+    folder = _in_hub_cache(model, revision)
+    return folder is not None and _is_complete(folder)
+
+
 def model_identity(model, revision=None, *, trust_remote_code=False):
     """Return what tells apart the models that give different features.
 

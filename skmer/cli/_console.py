@@ -1,0 +1,129 @@
+"""What the command prints besides results: warnings, notes and errors, in lines."""
+
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+
+# Of no use to who runs a command; developers see them through Python's -W.
+_FOR_DEVELOPERS = (
+    DeprecationWarning,
+    FutureWarning,
+    ImportWarning,
+    PendingDeprecationWarning,
+    ResourceWarning,
+)
+# What messages of the library say, and the option that does it here.
+_OPTIONS = {
+    "allow_absolute": "--allow-absolute",
+    "delimiter=": "--delimiter",
+    "encoding=": "--encoding",
+    "group_column": "--groups",
+    "label_column": "--label-column",
+    "on_error='nan'": "--on-error nan",
+    "overwrite=True": "--overwrite",
+    "path_column": "--path-column",
+    "root=": "--root",
+    "sidecar_text=True": "--sidecar-text",
+    "streams parameter": "--streams",
+    "text_column": "--text-column",
+}
+
+
+class UsageError(Exception):
+    """What the user gave cannot be used; the message says what to change."""
+
+
+class ReaderGone(Exception):
+    """Whoever read the results has gone, as ``head`` does when it has enough."""
+
+
+def result(text):
+    """Print a result on stdout."""
+    try:
+        print(text)
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
+def note(args, text):
+    """Tell the user something on stderr, unless asked to be quiet."""
+    if not args.quiet:
+        print(text, file=sys.stderr)
+
+
+def shows_bars(args):
+    """Tell whether there is somebody to look at progress bars."""
+    return not args.quiet and sys.stderr.isatty()
+
+
+def counted(number, thing):
+    """Return a number with its noun, such as "1 clip" or "3 clips"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def words_of(error, args):
+    """Return the message of an error, with the options that it is about.
+
+    Errors that are not made for users keep their class's name.
+    """
+    text = str(error).strip()
+    if isinstance(error, KeyError) or not text:
+        text = f"{type(error).__name__} {text}".strip()
+    if not isinstance(error, (UsageError, ValueError, TypeError, OSError, ImportError)):
+        text = f"{type(error).__name__}: {text}"
+    parts = [text, *getattr(error, "__notes__", ())]
+    options = [
+        f"{said.strip('=')} is {option}"
+        for said, option in _OPTIONS.items()
+        if said in " ".join(parts) and _has(args, option)
+    ]
+    if options:
+        parts.append(f"(On the command line {', '.join(options)}.)")
+    if not args.debug and not isinstance(error, UsageError):
+        parts.append("(--debug shows where.)")
+    return "\n".join(parts)
+
+
+def _has(args, option):
+    return option.split()[0] in {
+        name for action in args.parser._actions for name in action.option_strings
+    }
+
+
+@contextmanager
+def plain_warnings(name):
+    """Show each warning once, in one line, without the code that gave it."""
+    shown = set()
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        text = " ".join(str(message).split())
+        if text not in shown:
+            shown.add(text)
+            _print_beside_bars(f"{name}: warning: {text}")
+
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("default")
+            for category in _FOR_DEVELOPERS:
+                warnings.simplefilter("ignore", category)
+        warnings.showwarning = show
+        yield
+
+
+def _print_beside_bars(text):
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr)
+
+
+def close_stdout():
+    """Write out what is printed; return False if whoever read it has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes what is left at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
