@@ -7,7 +7,7 @@ from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import text_model
 
-from skmer.alignment import ContrastiveAligner
+from skmer.alignment import ContrastiveAligner, StreamAdapter
 from skmer.clips import ClipTable
 from skmer.encoders import (
     AcousticEncoder,
@@ -100,6 +100,7 @@ NUMERIC = [
     ContrastiveAligner(
         streams={"video": slice(0, 1), "audio": slice(1, None)}, max_epochs=2
     ),
+    StreamAdapter(streams={"audio": slice(None)}, max_epochs=2),
     ChiSquareSelector(),
     ChiSquareSelector(score_func="minmax"),
     ChiSquareSelector(score_func="mutual_info", random_state=0),

@@ -1,5 +1,6 @@
 """Plain torch networks and what trains them."""
 
+from skmer.modules._adapted_stream import AdaptedStream
 from skmer.modules._adapters import (
     AdaptedLayers,
     BottleneckAdapter,
@@ -35,6 +36,7 @@ from skmer.modules._training import Training, limited_threads, shuffled_batches,
 
 __all__ = [
     "AdaptedLayers",
+    "AdaptedStream",
     "AttentionFusion",
     "BottleneckAdapter",
     "ConcatFusion",

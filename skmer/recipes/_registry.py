@@ -52,4 +52,22 @@ RECIPES = {
         title="ECMF: modal tokens over two visual branches, variants that vote",
         needs="features",
     ),
+    "acoustic-visual": Recipe(
+        make=_acoustic_visual.make_acoustic_visual,
+        param_grid=_acoustic_visual.PARAM_GRID,
+        title="Zhao et al.: adapted sound, face aligned with it, attention",
+        needs="features",
+    ),
+    "foal-net": Recipe(
+        make=_foal_net.make_foal_net,
+        param_grid=_foal_net.PARAM_GRID,
+        title="Foal-Net: cross-attention over sequences, aligned and matched",
+        needs="sequences",
+    ),
+    "mr-ccl": Recipe(
+        make=_mr_ccl.make_mr_ccl,
+        param_grid=_mr_ccl.PARAM_GRID,
+        title="MR-CCL: over-sampling, contrast without labels, self-training, votes",
+        needs="features",
+    ),
 }
