@@ -3,12 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from skmer.recipes._acoustic_visual import PARAM_GRID as ACOUSTIC_VISUAL_PARAM_GRID
+from skmer.recipes._acoustic_visual import make_acoustic_visual
 from skmer.recipes._ecmf import PARAM_GRID as ECMF_PARAM_GRID
 from skmer.recipes._ecmf import make_ecmf
+from skmer.recipes._foal_net import PARAM_GRID as FOAL_NET_PARAM_GRID
+from skmer.recipes._foal_net import make_foal_net
 from skmer.recipes._mertools import PARAM_GRID as MERTOOLS_ATTENTION_PARAM_GRID
 from skmer.recipes._mertools import make_mertools_attention
 from skmer.recipes._mmef_net import PARAM_GRID as MMEF_NET_PARAM_GRID
 from skmer.recipes._mmef_net import make_mmef_net
+from skmer.recipes._mr_ccl import PARAM_GRID as MR_CCL_PARAM_GRID
+from skmer.recipes._mr_ccl import make_mr_ccl
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,20 @@ RECIPES = {
         needs="features",
     ),
     "acoustic-visual": Recipe(
-        make=_acoustic_visual.make_acoustic_visual,
-        param_grid=_acoustic_visual.PARAM_GRID,
+        make=make_acoustic_visual,
+        param_grid=ACOUSTIC_VISUAL_PARAM_GRID,
         title="Zhao et al.: adapted sound, face aligned with it, attention",
         needs="features",
     ),
     "foal-net": Recipe(
-        make=_foal_net.make_foal_net,
-        param_grid=_foal_net.PARAM_GRID,
+        make=make_foal_net,
+        param_grid=FOAL_NET_PARAM_GRID,
         title="Foal-Net: cross-attention over sequences, aligned and matched",
         needs="sequences",
     ),
     "mr-ccl": Recipe(
-        make=_mr_ccl.make_mr_ccl,
-        param_grid=_mr_ccl.PARAM_GRID,
+        make=make_mr_ccl,
+        param_grid=MR_CCL_PARAM_GRID,
         title="MR-CCL: over-sampling, contrast without labels, self-training, votes",
         needs="features",
     ),
