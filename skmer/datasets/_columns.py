@@ -3,7 +3,6 @@
 import difflib
 import os
 
-from skmer.exceptions import DataFileError
 from skmer.utils._suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 # What people call these columns
@@ -41,13 +40,15 @@ def find_column(table, name):
     return same[0] if len(same) == 1 else None
 
 
-def need_column(table, name, parameter, usual, what):
-    """Return the name of a column, or raise an error that says which it might be.
+def need_column(table, problems, name, parameter, usual, what):
+    """Return the name of a column, or take down which it might be.
 
     Parameters
     ----------
     table : Table
         From ``read_table``.
+    problems : Problems
+        Told of a column that the table does not have.
     name : str
         Name.
     parameter : str
@@ -59,24 +60,20 @@ def need_column(table, name, parameter, usual, what):
 
     Returns
     -------
-    found : str
-
-    Raises
-    ------
-    DataFileError
-        If the table has no such column.
+    found : str or None
     """
     found = find_column(table, name)
-    if found is not None:
-        return found
-    guess = _guess(table, name, usual)
-    cure = f"Rename a column to {name!r}, or pass {parameter}="
-    if guess is not None:
-        cure = f"If {guess!r} holds it, pass {parameter}={guess!r}"
-    raise DataFileError(
-        f"{table.path} has no column {name!r} ({what}). It has "
-        f"{', '.join(map(repr, table.columns))}. {cure}."
-    )
+    if found is None:
+        guess = _guess(table, name, usual)
+        cure = f"Rename a column to {name!r}, or pass {parameter}="
+        if guess is not None:
+            cure = f"If {guess!r} holds it, pass {parameter}={guess!r}"
+        has = ", ".join(map(repr, table.columns))
+        problems.add(
+            f"row {table.head}",
+            f"there is no column {name!r} with {what}, only {has}. {cure}.",
+        )
+    return found
 
 
 def _guess(table, name, usual):

@@ -33,11 +33,14 @@ class Table:
     rows : list of str
         Number of each row as spreadsheets show it, the header being row 1; with the
         line of the file beside it where that is another.
+    head : str
+        Number of the header's row.
     """
 
     path: str
     columns: dict
     rows: list
+    head: str
 
     def __len__(self):
         return len(self.rows)
@@ -110,7 +113,7 @@ def read_table(path, *, delimiter=None, encoding=None):
         for name, cells in zip(names, zip(*kept, strict=True), strict=True)
         if name
     }
-    return Table(path, columns, rows)
+    return Table(path, columns, rows, head)
 
 
 def _read_text(path, encoding):

@@ -10,14 +10,12 @@ from sklearn.utils import Bunch
 from skmer.datasets._classes import count_classes, single_clips
 from skmer.datasets._columns import find_column, need_column
 from skmer.datasets._csv import read_table
-from skmer.datasets._label_cells import read_folds, read_groups, read_labels
-from skmer.datasets._paths import Root, is_sound
+from skmer.datasets._files import clip_frame, find_files
+from skmer.datasets._label_cells import read_folds, read_groups, read_labels, twins
+from skmer.datasets._paths import Root
 from skmer.datasets._problems import Problems, name_rows
 from skmer.exceptions import DataFileError
-from skmer.utils import as_object_column
 from skmer.utils._sklearn import validate_params
-
-_COLUMNS = ("video", "audio", "text")
 
 
 @validate_params(
@@ -187,50 +185,78 @@ def load_clips(
             f"There is no folder {os.fspath(folder)!r}. Pass the folder that the paths "
             f"of {table.path} start from as root."
         )
+    problems = Problems(table.path)
+    columns = {
+        "label": _label_column(table, problems, label_column, require_labels),
+        "group": _column(table, problems, group_column, "group", "speaker", "group"),
+        "text": _column(table, problems, text_column, "text", "text"),
+        "fold": _column(table, problems, fold_column, "fold", "fold"),
+        "id": _column(table, problems, id_column, "id", "id"),
+    }
+    media = _media_columns(table, problems, path_column)
+    problems.raise_any()
     root = Root(folder, allow_absolute)
-    media = _media_columns(table, path_column)
-    paths, names = _resolve(table, media, root, check_files)
-    ids = _ids(table, id_column, names)
-    _refuse_doubles(table, ids, paths, label_column)
-    target = _target(table, label_column, unlabelled, require_labels)
-    group = _optional(table, group_column, "group_column", ("speaker", "group"))
-    text = _optional(table, text_column, "text_column", ("text",))
-    fold = _optional(table, fold_column, "fold_column", ("fold",))
-    index = pd.Index(ids, name="clip", dtype=object)
-    words = (
-        [cell or None for cell in table.columns[text]] if text else [None] * len(ids)
-    )
-    cells = {**_by_kind(paths), "text": words}
-    # Object columns made one by one: pandas would make NaN of None
-    data = pd.DataFrame(
-        {name: as_object_column(cells[name]) for name in _COLUMNS},
-        index=index,
-        dtype=object,
-    )
+    files, names = find_files(table, media, root, check_files, problems)
+    # Row numbers mean another clip in every table
+    if columns["id"] and (id_column or not _counts(table.columns[columns["id"]])):
+        names = _given_ids(table, columns["id"], problems)
+    index = pd.Index(names, name="clip", dtype=object)
+    target = np.full(len(table), None, dtype=object)
+    if columns["label"]:
+        target = read_labels(table, columns["label"], unlabelled, problems)
+    _tell_of_doubles(table, names, files, target, problems)
+    groups = read_groups(table, columns["group"], index, require_labels, problems)
+    folds = read_folds(table, columns["fold"], index, problems)
+    if require_labels and all(label is None for label in target):
+        problems.add(
+            name_rows(table.rows),
+            f"no clip has a label (column {columns['label']!r}). Name the column of "
+            "the classes as label_column, or pass require_labels=False for clips to "
+            "be predicted.",
+        )
+    problems.raise_any()
+    if require_labels:
+        singles = [
+            f"The class {label!r} has one clip, row {row}, which can be trained on or "
+            "tested on, not both. Add clips of it, give it the label of another "
+            "class, or leave its label empty."
+            for label, row in single_clips(target, table.rows).items()
+        ]
+        for sentence in twins(target, table.rows) + singles:
+            warnings.warn(f"{table.path}: {sentence}", stacklevel=3)
+    words = table.columns[columns["text"]] if columns["text"] else [""] * len(table)
     clips = Bunch(
-        data=data,
+        data=clip_frame(files, [word or None for word in words], index),
         target=target,
         target_names=sorted({label for label in target if label is not None}),
-        groups=read_groups(table, group, index, require_labels),
-        folds=read_folds(table, fold, index),
+        groups=groups,
+        folds=folds,
         frame=pd.DataFrame(table.columns, index=index, dtype=object),
         rows=pd.Series(table.rows, index=index, name="row", dtype=object),
         filename=table.path,
         root=root.folder,
     )
     clips["DESCR"] = _describe(clips)
-    if require_labels:
-        for label, row in single_clips(clips.target, table.rows).items():
-            warnings.warn(
-                f"{table.path}: the class {label!r} has one clip, row {row}, which can "
-                "be trained on or tested on, not both. Add clips of it, give it the "
-                "label of another class, or leave its label empty.",
-                stacklevel=2,
-            )
     return clips
 
 
-def _media_columns(table, path_column):
+def _column(table, problems, name, parameter, *usual):
+    """Return a column that is asked for, or is there under a usual name, or None."""
+    if name is not None:
+        what = f"what {parameter}_column asks for"
+        return need_column(table, problems, name, f"{parameter}_column", usual[0], what)
+    found = (find_column(table, other) for other in usual)
+    return next((column for column in found if column is not None), None)
+
+
+def _label_column(table, problems, name, required):
+    if not required:
+        return find_column(table, name)
+    what = "the classes (clips to be predicted need none: require_labels=False)"
+    return need_column(table, problems, name, "label_column", "label", what)
+
+
+def _media_columns(table, problems, path_column):
     """Return the columns of files, by kind."""
     found = find_column(table, path_column)
     if found is not None:
@@ -240,75 +266,8 @@ def _media_columns(table, path_column):
     if kinds and path_column == "path":
         return kinds
     what = "the clips' files"
-    return {"path": need_column(table, path_column, "path_column", "path", what)}
-
-
-def _resolve(table, media, root, check_files):
-    """Return the files of each row, by kind, and their names."""
-    problems = Problems(table.path)
-    files, names = [], []
-    for i, row in enumerate(table.rows):
-        found = {}
-        for kind, column in media.items():
-            written = table.columns[column][i]
-            if not written:
-                continue
-            try:
-                path, name = root.resolve(written)
-            except ValueError as error:
-                problems.add(f"row {row}", f"{error}.")
-                break
-            if check_files and not os.path.isfile(path):
-                problems.add(
-                    f"row {row}",
-                    lambda path=path, written=written: root.why_missing(path, written),
-                )
-                break
-            if check_files and not os.path.getsize(path):
-                problems.add(
-                    f"row {row}",
-                    f"the file {written!r} is empty. Copy it anew, or delete the row.",
-                )
-                break
-            if kind == "path":
-                kind = "audio" if is_sound(path) else "video"
-            found[kind] = (path, name)
-        else:
-            if not found:
-                columns = " and ".join(map(repr, media.values()))
-                problems.add(
-                    f"row {row}",
-                    f"no file is given (column {columns}). Write the path of the clip, "
-                    "or delete the row.",
-                )
-                continue
-            files.append({kind: path for kind, (path, _) in found.items()})
-            names.append(found.get("video", found.get("audio"))[1])
-    problems.raise_any()
-    return files, names
-
-
-def _by_kind(files):
-    video = [file.get("video") for file in files]
-    audio = [file.get("audio", file.get("video")) for file in files]
-    return {"video": video, "audio": audio}
-
-
-def _ids(table, id_column, names):
-    column = _optional(table, id_column, "id_column", ("id",))
-    # Row numbers mean another clip in every table
-    if column is None or (id_column is None and _counts(table.columns[column])):
-        return names
-    problems = Problems(table.path)
-    for cell, row in zip(table.columns[column], table.rows, strict=True):
-        if not cell:
-            problems.add(
-                f"row {row}",
-                f"the id (column {column!r}) is empty. Every clip needs one, or delete "
-                "the column: the path is the id then.",
-            )
-    problems.raise_any()
-    return table.columns[column]
+    need_column(table, problems, path_column, "path_column", "path", what)
+    return {}
 
 
 def _counts(cells):
@@ -316,57 +275,44 @@ def _counts(cells):
     return cells in (numbers[:-1], numbers[1:])
 
 
-def _refuse_doubles(table, ids, files, label_column):
-    column = find_column(table, label_column)
-    problems = Problems(table.path)
-    for kind, keys in (
-        ("clip", ids),
-        ("file", [_key(file) for file in files]),
-    ):
+def _given_ids(table, column, problems):
+    for cell, row in zip(table.columns[column], table.rows, strict=True):
+        if not cell:
+            problems.add(
+                f"row {row}",
+                f"the id (column {column!r}) is empty. Every clip needs one, or delete "
+                "the column: the path is the id then.",
+            )
+    return [cell or None for cell in table.columns[column]]
+
+
+def _tell_of_doubles(table, names, files, target, problems):
+    told = set()
+    for kind, keys in (("clip", names), ("file", map(_key, files))):
         positions = {}
         for i, key in enumerate(keys):
-            positions.setdefault(key, []).append(i)
+            if key:
+                positions.setdefault(key, []).append(i)
         for where in positions.values():
-            if len(where) > 1:
-                labels = table.columns[column] if column else [""] * len(ids)
-                given = list(dict.fromkeys(labels[i] for i in where))
-                text = f"are one {kind}, {ids[where[0]]!r}"
-                if len(given) > 1:
-                    text += f", with different labels ({', '.join(map(repr, given))})"
-                text += ". Leave one of them"
-                if kind == "clip" and len({_key(files[i]) for i in where}) > 1:
-                    text += ", or give each clip an id of its own"
-                problems.add(name_rows([table.rows[i] for i in where]), f"{text}.")
-        # The same file under the same id was told already
-        problems.raise_any()
+            if len(where) == 1 or tuple(where) in told:
+                continue
+            # One file twice under one id is told once
+            told.add(tuple(where))
+            labels = list(dict.fromkeys(target[i] for i in where))
+            cure = "Leave one of them"
+            if len({_key(files[i]) for i in where}) > 1:
+                cure = "Give each clip an id of its own"
+            which = names[where[0]]
+            if kind == "file":
+                which = next(iter(files[where[0]].values()))
+            text = f"one {kind}, {which!r}, is in these rows"
+            if len(labels) > 1:
+                text += f" with different labels ({', '.join(map(repr, labels))})"
+            problems.add(name_rows([table.rows[i] for i in where]), f"{text}. {cure}.")
 
 
-def _key(file):
-    return tuple(sorted(file.items()))
-
-
-def _optional(table, name, parameter, usual):
-    """Return a column that is asked for, or is there under a usual name, or None."""
-    if name is not None:
-        what = f"as {parameter} asks for"
-        return need_column(table, name, parameter, usual[0], what)
-    found = (find_column(table, other) for other in usual)
-    return next((column for column in found if column is not None), None)
-
-
-def _target(table, label_column, unlabelled, require_labels):
-    if not require_labels and find_column(table, label_column) is None:
-        return np.full(len(table), None, dtype=object)
-    what = "the classes; for clips without labels pass require_labels=False"
-    column = need_column(table, label_column, "label_column", "label", what)
-    target = read_labels(table, column, unlabelled)
-    if require_labels and all(label is None for label in target):
-        raise DataFileError(
-            f"{table.path}: no clip has a label, column {column!r} is empty. Name the "
-            "column of the classes as label_column, or pass require_labels=False for "
-            "clips to be predicted."
-        )
-    return target
+def _key(files):
+    return tuple(sorted(files.items()))
 
 
 def _describe(clips):

@@ -10,6 +10,8 @@ from skmer.utils._suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 # How many folders above root are looked into for a hint
 _N_ABOVE = 3
+# How many files below it
+_N_BELOW = 50_000
 
 
 class Root:
@@ -50,12 +52,12 @@ class Root:
             If it may not be used; the message says why and what to do.
         """
         if "\0" in written:
-            raise ValueError(f"the path {written!r} holds a zero byte")
+            raise ValueError(f"the path {written!r} holds a zero byte. Write it anew.")
         if os.name != "nt":
             if _DRIVE.match(written):
                 raise ValueError(
                     f"{written!r} is a path of a Windows computer. Write paths "
-                    "relative to the folder of the clips, such as clips/a.mp4"
+                    "relative to the folder of the clips, such as clips/a.mp4."
                 )
             as_is = os.path.join(self.folder, written)
             if "\\" in written and not os.path.lexists(as_is):
@@ -69,7 +71,7 @@ class Root:
             raise ValueError(
                 f"{written!r} lies outside of {self.folder}. Write it relative to that "
                 "folder, pass the folder that holds all clips as root, or "
-                "allow_absolute=True if files anywhere may be read"
+                "allow_absolute=True if files anywhere may be read."
             )
         return path, path.replace(os.sep, "/")
 
@@ -90,10 +92,17 @@ class Root:
         found = f"there is no file {written!r} (looked for {path})."
         near = self._nearest(path)
         if near is not None:
+            near = os.path.join(os.path.dirname(written), near)
             return f"{found} Did you mean {near!r}?"
         for folder in self._above:
             if os.path.isfile(os.path.join(folder, written)):
                 return f"{found} It is there below {folder}: pass root={folder!r}."
+        below = self._below.get(os.path.basename(path))
+        if below is not None:
+            return (
+                f"{found} There is {below!r}: write that, or pass root="
+                f"{os.path.join(self.folder, os.path.dirname(below))!r}."
+            )
         return (
             f"{found} Correct the path, delete the row, or pass the folder that the "
             "paths start from as root."
@@ -118,6 +127,19 @@ class Root:
             folder = os.path.dirname(folder)
             folders.append(folder)
         return folders
+
+    @cached_property
+    def _below(self):
+        """Paths of files below the folder, by name."""
+        found, n_seen = {}, 0
+        for folder, _, files in os.walk(self.folder):
+            for file in files:
+                path = os.path.join(folder, file)
+                found.setdefault(file, os.path.relpath(path, self.folder))
+            n_seen += len(files) + 1
+            if n_seen > _N_BELOW:
+                break
+        return found
 
     def _nearest(self, path):
         folder, name = os.path.split(path)

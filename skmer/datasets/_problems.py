@@ -32,12 +32,11 @@ class Problems:
         ----------
         where : str
             The row or rows, such as ``"row 4"``.
-        what : str or callable
-            What was found and what to do; a function that returns it is called only
-            if it is told.
+        what : str
+            What was found and what to do.
         """
         if not self.is_full:
-            self._told.append(f"{where}: {what() if callable(what) else what}")
+            self._told.append(f"{where}: {what}")
         self.count += 1
 
     def raise_any(self):
