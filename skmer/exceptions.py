@@ -6,8 +6,10 @@ __all__ = [
     "EndpointError",
     "ExtractionWarning",
     "MediaError",
+    "MediaLimitError",
     "MissingDependencyError",
     "MissingStreamError",
+    "ModelFormatError",
 ]
 
 
@@ -48,6 +50,13 @@ class MediaError(ValueError):
         return f"{self.clip}: cannot {what}: {self.reason}"
 
 
+class MediaLimitError(MediaError):
+    """A clip asks for more time or memory than it may take.
+
+    Caches do not remember it: the limits are no part of what a clip is known by.
+    """
+
+
 class DataFileError(ValueError):
     """A data set's table, label file or folder is not as it must be.
 
@@ -65,6 +74,10 @@ class MissingStreamError(ValueError):
 
 class MissingDependencyError(ImportError):
     """An optional package is needed for what was asked and is not installed."""
+
+
+class ModelFormatError(ValueError):
+    """A model cannot be saved or loaded safely; the message says what to do."""
 
 
 class CacheWarning(UserWarning):

@@ -11,10 +11,10 @@ from tqdm.auto import tqdm
 
 from skmer._config import get_config, thread_settings
 from skmer.cache import Record, make_keys
-from skmer.exceptions import MediaError
+from skmer.exceptions import MediaError, MediaLimitError
 
 # Failures that may be gone the next time: never stored.
-_PASSING = (MemoryError, OSError, OverflowError)
+_PASSING = (MemoryError, OSError, OverflowError, MediaLimitError)
 
 
 @dataclass(frozen=True)

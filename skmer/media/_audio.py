@@ -7,7 +7,7 @@ import numpy as np
 import soxr
 
 from skmer.exceptions import MediaError
-from skmer.media._container import too_long
+from skmer.media._container import check_sound, too_long
 
 # Weight of each loudspeaker in the mix, before the weights are scaled to sum 1
 # (Recommendation ITU-R BS.775, the surround channels folded twice).
@@ -23,6 +23,9 @@ _MIX_OTHER = 0.5
 # Containers round times (Matroska to milliseconds): a smaller gap or overlap
 # between two packets is that, a larger one is real.
 _JITTER = 0.1
+
+# Resampled at once, seconds.
+_MOST_SECONDS = 60
 
 
 class AudioReader:
@@ -78,6 +81,7 @@ class AudioReader:
         """Take one decoded frame."""
         if frame.samples == 0 or frame.sample_rate <= 0:
             return
+        check_sound(self.path, frame.sample_rate, frame.layout.nb_channels)
         mono = mix_down(frame)
         if frame.sample_rate != self._source_rate:
             self._restart(frame.sample_rate)
@@ -140,12 +144,18 @@ class AudioReader:
         waiting = self._waiting or [np.zeros(0, dtype=np.float32)]
         block = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
         self._waiting, self._n_waiting = [], 0
-        if self._resampler is not None:
-            block = self._resampler.resample_chunk(block, last=last)
-            if last:
-                self._resampler = None
-                self._source_rate = None
-        self._keep(block)
+        if self._resampler is None:
+            self._keep(block)
+            return
+        # At a very low rate a few samples become many seconds.
+        step = _MOST_SECONDS * self._source_rate
+        while len(block) > step and not self.done:
+            self._keep(self._resampler.resample_chunk(block[:step]))
+            block = block[step:]
+        self._keep(self._resampler.resample_chunk(block[:step], last=last))
+        if last:
+            self._resampler = None
+            self._source_rate = None
 
     def _keep(self, block):
         begin, end = self._position, self._position + len(block)

@@ -7,6 +7,10 @@ import numpy as np
 from skmer.exceptions import MediaError
 from skmer.media._audio import AudioReader, check_rate, undecodable
 from skmer.media._container import (
+    MAX_BYTES,
+    MAX_DECODE_SECONDS,
+    MAX_PIXELS,
+    TimeLimit,
     audio_stream,
     check_audio,
     check_video,
@@ -20,9 +24,6 @@ from skmer.media._container import (
     video_stream,
 )
 from skmer.media._video import FrameReader, Frames, Timeline, check_frames
-
-# 8K video.
-MAX_PIXELS = 7680 * 4320
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,15 @@ class Clip:
     frames: Frames | None
 
 
-def read_audio(path, *, rate=16_000, start=None, stop=None, max_seconds=600.0):
+def read_audio(
+    path,
+    *,
+    rate=16_000,
+    start=None,
+    stop=None,
+    max_seconds=600.0,
+    max_decode_seconds=MAX_DECODE_SECONDS,
+):
     """Read the sound of a clip.
 
     Parameters
@@ -60,6 +69,9 @@ def read_audio(path, *, rate=16_000, start=None, stop=None, max_seconds=600.0):
     max_seconds : float or None, default=600.0
         A longer result is an error, so that a forgotten window does not fill the
         memory. None: no limit.
+    max_decode_seconds : float or None, default=300.0
+        A file that takes longer to read is an error: processor time, or any one wait
+        for the file system. None: no limit.
 
     Returns
     -------
@@ -72,6 +84,8 @@ def read_audio(path, *, rate=16_000, start=None, stop=None, max_seconds=600.0):
     MediaError
         If the file cannot be opened, none of its sound decodes, or it lasts
         longer than ``max_seconds``.
+    MediaLimitError
+        If it takes longer to read than ``max_decode_seconds``, a MediaError too.
 
     See Also
     --------
@@ -89,6 +103,9 @@ def read_audio(path, *, rate=16_000, start=None, stop=None, max_seconds=600.0):
     one: dialogue sits in the centre. Rates are converted by soxr at its "HQ"
     quality.
 
+    A file with more than 768,000 samples a second, 64 channels or 200 streams counts
+    as damaged.
+
     Examples
     --------
     >>> from skmer.media import read_audio
@@ -100,7 +117,12 @@ def read_audio(path, *, rate=16_000, start=None, stop=None, max_seconds=600.0):
     there is no such file
     """
     return read_clip(
-        path, rate=rate, start=start, stop=stop, max_seconds=max_seconds
+        path,
+        rate=rate,
+        start=start,
+        stop=stop,
+        max_seconds=max_seconds,
+        max_decode_seconds=max_decode_seconds,
     ).audio
 
 
@@ -113,6 +135,8 @@ def read_frames(
     max_side=None,
     max_seconds=600.0,
     max_pixels=MAX_PIXELS,
+    max_bytes=MAX_BYTES,
+    max_decode_seconds=MAX_DECODE_SECONDS,
 ):
     """Read evenly spaced pictures of a clip.
 
@@ -138,6 +162,11 @@ def read_frames(
     max_pixels : int or None, default=33177600
         Larger pictures are an error before memory is taken for them; the default
         is 8K video. None: no limit but FFmpeg's own.
+    max_bytes : int or None, default=4294967296
+        Pictures that together take more memory are an error. None: no limit.
+    max_decode_seconds : float or None, default=300.0
+        A file that takes longer to read is an error: processor time, or any one wait
+        for the file system. None: no limit.
 
     Returns
     -------
@@ -150,8 +179,11 @@ def read_frames(
     Raises
     ------
     MediaError
-        If the file cannot be opened, none of its pictures decodes, or it is
-        larger than ``max_seconds`` or ``max_pixels`` allow.
+        If the file cannot be opened, none of its pictures decodes, or it lasts
+        longer than ``max_seconds``.
+    MediaLimitError
+        If it is more than ``max_pixels``, ``max_bytes`` or ``max_decode_seconds``
+        allow, a MediaError too.
 
     See Also
     --------
@@ -175,6 +207,8 @@ def read_frames(
         max_side=max_side,
         max_seconds=max_seconds,
         max_pixels=max_pixels,
+        max_bytes=max_bytes,
+        max_decode_seconds=max_decode_seconds,
     ).frames
 
 
@@ -188,6 +222,8 @@ def read_clip(
     max_side=None,
     max_seconds=600.0,
     max_pixels=MAX_PIXELS,
+    max_bytes=MAX_BYTES,
+    max_decode_seconds=MAX_DECODE_SECONDS,
 ):
     """Read the sound and the pictures of a clip in one pass over its file.
 
@@ -207,6 +243,10 @@ def read_clip(
         A longer clip, or window, is an error. None: no limit.
     max_pixels : int or None, default=33177600
         Larger pictures are an error. None: no limit but FFmpeg's own.
+    max_bytes : int or None, default=4294967296
+        Pictures that together take more memory are an error. None: no limit.
+    max_decode_seconds : float or None, default=300.0
+        A file that takes longer to read is an error. None: no limit.
 
     Returns
     -------
@@ -216,8 +256,8 @@ def read_clip(
 
     Raises
     ------
-    MediaError
-        As :func:`read_audio` and :func:`read_frames` raise it.
+    MediaError, MediaLimitError
+        As :func:`read_audio` and :func:`read_frames` raise them.
     ValueError
         If neither ``rate`` nor ``n_frames`` is given, or one of the parameters
         makes no sense.
@@ -229,10 +269,11 @@ def read_clip(
         rate = check_rate(rate)
     if n_frames is not None:
         check_frames(n_frames, max_side)
+    limit = TimeLimit(path, max_decode_seconds)
     timeline = None
     if n_frames is not None:
-        timeline = _read_timeline(path, start, stop, max_seconds)
-    with open_media(path) as container:
+        timeline = _read_timeline(limit, start, stop, max_seconds, max_pixels)
+    with open_media(path, limit, max_pixels) as container:
         sound = audio_stream(container) if rate is not None else None
         picture = video_stream(container) if timeline is not None else None
         zero = origin(container)
@@ -245,12 +286,12 @@ def read_clip(
         if picture is not None:
             check_video(path, picture, max_pixels)
             readers[picture.index] = FrameReader(
-                path, timeline, n_frames, start, stop, max_side, max_pixels
+                path, timeline, n_frames, start, stop, max_side, max_pixels, max_bytes
             )
         streams = [stream for stream in (sound, picture) if stream is not None]
         if streams:
             select_streams(container, *streams)
-            _decode_streams(path, container, streams, readers)
+            _decode_streams(limit, container, streams, readers)
         return Clip(
             audio=readers[sound.index].finish() if sound is not None else None,
             rate=rate,
@@ -258,16 +299,18 @@ def read_clip(
         )
 
 
-def _read_timeline(path, start, stop, max_seconds):
+def _read_timeline(limit, start, stop, max_seconds, max_pixels):
     """Return the Timeline of the picture stream, None without one."""
-    with open_media(path) as container:
+    path = limit.path
+    with open_media(path, limit, max_pixels) as container:
         stream = video_stream(container)
         if stream is None:
             return None
         select_streams(container, stream)
-        timeline = Timeline(stream, origin(container))
+        check_video(path, stream, max_pixels)
+        timeline = Timeline(path, stream, origin(container))
         first = None
-        for packet in packets(container, [stream], path, "video"):
+        for packet in packets(container, [stream], limit, "video"):
             time = timeline.add(packet)
             if time is None:
                 continue
@@ -280,11 +323,12 @@ def _read_timeline(path, start, stop, max_seconds):
         return timeline
 
 
-def _decode_streams(path, container, streams, readers):
+def _decode_streams(limit, container, streams, readers):
+    path = limit.path
     stages = {stream.index: stream.type for stream in streams}
     seen = dict.fromkeys(stages, 0)
     decoded = dict.fromkeys(stages, 0)
-    for packet in packets(container, streams, path, "+".join(stages.values())):
+    for packet in packets(container, streams, limit, "+".join(stages.values())):
         index = packet.stream.index
         reader = readers[index]
         if reader.done:

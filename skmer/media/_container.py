@@ -1,16 +1,26 @@
 """Open media files, tell their streams apart, and turn every failure into one error."""
 
 import math
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import av
 
-from skmer.exceptions import MediaError
+from skmer.exceptions import MediaError, MediaLimitError
 
 # What a file may hold before it counts as damaged or hostile.
 MAX_SAMPLE_RATE = 768_000
 MAX_CHANNELS = 64
+MAX_STREAMS = 200
+# Of one decoded frame; no codec has more than some million.
+_MAX_SAMPLES = 2**22
+
+# Defaults of what reading a clip may take: 8K video, pictures of 4 GiB, and minutes
+# for what takes a fraction of a second.
+MAX_PIXELS = 7680 * 4320
+MAX_BYTES = 4 * 2**30
+MAX_DECODE_SECONDS = 300.0
 
 # FFmpeg opens a text file as "ANSI art", and lists of other files.
 _NOT_MEDIA = {
@@ -21,14 +31,60 @@ _NOT_MEDIA = {
 }
 
 
+class TimeLimit:
+    """The time that one clip is given.
+
+    What counts is processor time of the thread that reads: another's work on the same
+    machine, or a laptop that sleeps, makes no clip an error. For the file system,
+    which takes no processor time, the same limit holds for each single wait.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The clip, for messages.
+    max_decode_seconds : float or None
+        None: no limit.
+    """
+
+    def __init__(self, path, max_decode_seconds):
+        if max_decode_seconds is not None and not max_decode_seconds > 0:
+            raise ValueError(
+                "max_decode_seconds must be positive or None. Got "
+                f"{max_decode_seconds!r}."
+            )
+        self.path = path
+        self.seconds = max_decode_seconds
+        self._end = math.inf
+        if max_decode_seconds is not None:
+            self._end = time.thread_time() + max_decode_seconds
+
+    def check(self, stage):
+        """Raise if the time is over."""
+        if time.thread_time() > self._end:
+            raise self.error(stage)
+
+    def error(self, stage):
+        """Return the error for a clip that takes too long."""
+        return MediaLimitError(
+            self.path,
+            stage,
+            f"reading it takes longer than max_decode_seconds={self.seconds:g}. "
+            "Convert the file, or raise max_decode_seconds if that is right",
+        )
+
+
 @contextmanager
-def open_media(path):
+def open_media(path, limit=None, max_pixels=MAX_PIXELS):
     """Open a local media file for reading and close it whatever happens.
 
     Parameters
     ----------
     path : str or PathLike
         The file.
+    limit : TimeLimit or None, default=None
+        Limits the time that opening takes, and each single read.
+    max_pixels : int or None, default=33177600
+        Largest picture that is decoded to find out what the file holds.
 
     Yields
     ------
@@ -37,27 +93,41 @@ def open_media(path):
     Raises
     ------
     MediaError
-        If there is no such file, it is a folder, empty, not permitted to be
-        read, or in no format that FFmpeg knows.
+        If there is no such file, it is no ordinary file, empty, not permitted to
+        be read, or in no format that FFmpeg knows.
     """
     path = Path(path)
+    limit = limit or TimeLimit(path, MAX_DECODE_SECONDS)
     reason = _unreadable(path)
     if reason:
         raise MediaError(path, "open", reason)
+    # The list keeps a playlist file from opening anything over a network.
+    options = {"protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}
+    if max_pixels is not None:
+        options["max_pixels"] = str(int(max_pixels))
     try:
-        # The prefix keeps a colon in a name from being read as a protocol, and
-        # the list keeps a playlist file from opening anything over a network.
+        # The prefix keeps a colon in a name from being read as a protocol.
         container = av.open(
             f"file:{path}",
-            options={"protocol_whitelist": "file"},
+            options=options,
             metadata_errors="replace",
+            timeout=limit.seconds,
         )
-    except av.error.InvalidDataError as error:
+    except av.error.ExitError as error:
+        raise limit.error("open") from error
+    except (av.error.InvalidDataError, av.error.EOFError) as error:
         raise MediaError(
             path,
             "open",
             "its content is in no media format that FFmpeg knows, or the file is "
             "cut off before its index. Check that it plays, or copy it again",
+        ) from error
+    except MemoryError as error:
+        raise MediaLimitError(
+            path,
+            "open",
+            f"it has more than {MAX_STREAMS} streams, or its header asks for more "
+            "memory than there is. Check that it plays",
         ) from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise MediaError(path, "open", describe(error)) from error
@@ -73,7 +143,10 @@ def _unreadable(path):
             return "it is a folder, not a media file"
         if not path.exists():
             return "there is no such file"
-        if path.stat().st_size == 0 and path.is_file():
+        if not path.is_file():
+            # A named pipe would block until somebody writes to it.
+            return "it is no ordinary file"
+        if path.stat().st_size == 0:
             return "the file is empty (0 bytes). Copy or record it again"
     except (OSError, ValueError) as error:
         return describe(error)
@@ -133,21 +206,27 @@ def origin(container):
 
 
 def check_audio(path, stream):
-    """Refuse sound whose header asks for absurd amounts of memory."""
+    """Refuse sound that asks for absurd amounts of memory, now or on the way."""
     context = stream.codec_context
-    if not 0 < context.sample_rate <= MAX_SAMPLE_RATE:
+    check_sound(path, context.sample_rate, context.channels)
+    context.options = {**context.options, "max_samples": str(_MAX_SAMPLES)}
+
+
+def check_sound(path, sample_rate, channels):
+    """Refuse absurd sample rates and numbers of channels."""
+    if not 0 < sample_rate <= MAX_SAMPLE_RATE:
         raise MediaError(
             path,
             "audio",
-            f"its header gives {context.sample_rate} samples a second; "
-            f"1 to {MAX_SAMPLE_RATE} can be read",
+            f"it gives its rate as {sample_rate} samples a second; "
+            f"1 to {MAX_SAMPLE_RATE} can be read. The file is damaged, or convert it",
         )
-    if not 0 < context.channels <= MAX_CHANNELS:
+    if not 0 < channels <= MAX_CHANNELS:
         raise MediaError(
             path,
             "audio",
-            f"its header gives {context.channels} channels; "
-            f"1 to {MAX_CHANNELS} can be read",
+            f"it gives the number of its channels as {channels}; "
+            f"1 to {MAX_CHANNELS} can be read. The file is damaged, or convert it",
         )
 
 
@@ -157,12 +236,7 @@ def check_video(path, stream, max_pixels):
     if max_pixels is None:
         return
     if context.width * context.height > max_pixels:
-        raise MediaError(
-            path,
-            "video",
-            f"its pictures are {context.width}x{context.height}, more than "
-            f"max_pixels={max_pixels}. Raise max_pixels if that is right",
-        )
+        raise too_large(path, context.width, context.height, max_pixels)
     context.options = {**context.options, "max_pixels": str(int(max_pixels))}
 
 
@@ -180,6 +254,16 @@ def check_window(start, stop, max_seconds):
     return start, stop
 
 
+def too_large(path, width, height, max_pixels):
+    """Return the error for pictures larger than allowed."""
+    return MediaLimitError(
+        path,
+        "video",
+        f"its pictures are {width}x{height}, more than max_pixels={max_pixels}. "
+        "Raise max_pixels if that is right",
+    )
+
+
 def too_long(path, stage, max_seconds):
     """Return the error for a clip that lasts longer than allowed."""
     return MediaError(
@@ -190,22 +274,27 @@ def too_long(path, stage, max_seconds):
     )
 
 
-def packets(container, streams, path, stage):
+def packets(container, streams, limit, stage):
     """Yield the packets of some streams; a file cut off just ends.
 
     Raises
     ------
     MediaError
         If the system cannot read the file, which says nothing about its content.
+    MediaLimitError
+        If the limit runs out.
     """
     iterator = container.demux(streams)
     while True:
+        limit.check(stage)
         try:
             packet = next(iterator)
         except (StopIteration, av.error.InvalidDataError, av.error.EOFError):
             return
+        except av.error.ExitError as error:
+            raise limit.error(stage) from error
         except (av.error.FFmpegError, OSError) as error:
-            raise MediaError(path, stage, describe(error)) from error
+            raise MediaError(limit.path, stage, describe(error)) from error
         yield packet
 
 

@@ -14,14 +14,16 @@ from av.error import FFmpegError
 
 from skmer.exceptions import MediaError
 from skmer.media._audio import undecodable
-from skmer.media._clip import MAX_PIXELS
 from skmer.media._container import (
+    MAX_PIXELS,
+    TimeLimit,
     check_video,
     decode,
     open_media,
     origin,
     packets,
     select_streams,
+    too_large,
     video_stream,
 )
 from skmer.media._video import FrameClock, Timeline, upright
@@ -53,7 +55,15 @@ class Cut:
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
 
-def cut_video(path, cuts, *, crf=18, preset="veryfast", max_pixels=MAX_PIXELS):
+def cut_video(
+    path,
+    cuts,
+    *,
+    crf=18,
+    preset="veryfast",
+    max_pixels=MAX_PIXELS,
+    max_decode_seconds=None,
+):
     """Write parts of a video, each to a file of its own, in one pass over it.
 
     For long recordings that are labelled utterance by utterance: reading each part
@@ -73,17 +83,22 @@ def cut_video(path, cuts, *, crf=18, preset="veryfast", max_pixels=MAX_PIXELS):
         x264's preset, ``"ultrafast"`` to ``"veryslow"``.
     max_pixels : int or None, default=33177600
         A video with larger pictures is an error. None: no limit but FFmpeg's own.
+    max_decode_seconds : float or None, default=None
+        A video that takes longer to cut is an error: processor time, or any one wait
+        for the file system. None: no limit, for a recording may last hours.
 
     Returns
     -------
-    written : list of bool of length n_cuts
-        Whether the file was written; False where the video shows no picture in
-        that time, as after its end.
+    seconds : list of float of length n_cuts
+        How much of each part its file holds: less than asked for where the video
+        ends on the way, 0.0 where it shows nothing in that time and there is no file.
 
     Raises
     ------
     MediaError
         If the video cannot be opened, has no pictures, or none of them decodes.
+    MediaLimitError
+        If it is more than ``max_pixels`` or ``max_decode_seconds`` allow.
     ValueError
         If a part's times, its box or its file's suffix makes no sense.
     OSError
@@ -106,35 +121,32 @@ def cut_video(path, cuts, *, crf=18, preset="veryfast", max_pixels=MAX_PIXELS):
         return []
     writers = []
     try:
-        with open_media(path) as container:
+        limit = TimeLimit(path, max_decode_seconds)
+        with open_media(path, limit, max_pixels) as container:
             stream = video_stream(container)
             if stream is None:
                 raise MediaError(path, "video", "it has no pictures")
             check_video(path, stream, max_pixels)
             select_streams(container, stream)
-            timeline = Timeline(stream, origin(container))
+            timeline = Timeline(path, stream, origin(container))
             fps = Fraction(min(timeline.fps, _MOST_FPS)).limit_denominator(1001)
             writers = [_Writer(cut, fps, crf, preset) for cut in cuts]
-            _write_all(path, container, stream, timeline, writers, max_pixels)
+            _write_all(limit, container, stream, timeline, writers, max_pixels)
         return [writer.close() for writer in writers]
     finally:
         for writer in writers:
             writer.abandon()
 
 
-def _write_all(path, container, stream, timeline, writers, max_pixels):
+def _write_all(limit, container, stream, timeline, writers, max_pixels):
+    path = limit.path
     clock = FrameClock(timeline.origin, timeline.fps)
     held, n_packets = None, 0
-    for packet in packets(container, [stream], path, "video"):
+    for packet in packets(container, [stream], limit, "video"):
         n_packets += packet.size > 0
         for frame in decode(packet)[0]:
             if max_pixels is not None and frame.width * frame.height > max_pixels:
-                raise MediaError(
-                    path,
-                    "video",
-                    f"a picture of it is {frame.width}x{frame.height}, more than "
-                    f"max_pixels={max_pixels}",
-                )
+                raise too_large(path, frame.width, frame.height, max_pixels)
             time = clock.time(frame)
             if held is not None:
                 held.show(writers, time)
@@ -246,13 +258,13 @@ class _Writer:
         os.replace(self._part, self.path)
 
     def close(self):
-        """Finish the file; return whether there is one."""
+        """Finish the file; return how many seconds it lasts."""
         if self._container is not None:
             try:
                 self._finish()
             except FFmpegError as error:
                 raise OSError(f"Cannot write {self.path}: {error}.") from error
-        return self._n_written > 0
+        return float(self._n_written / self.fps)
 
     def abandon(self):
         """Remove what is not whole."""

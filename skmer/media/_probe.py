@@ -5,7 +5,11 @@ from dataclasses import dataclass
 import av
 
 from skmer.media._container import (
+    MAX_DECODE_SECONDS,
+    MAX_PIXELS,
+    TimeLimit,
     audio_stream,
+    check_video,
     decode,
     open_media,
     packets,
@@ -54,13 +58,19 @@ class MediaInfo:
     fps: float | None = None
 
 
-def probe(path):
+def probe(path, *, max_pixels=MAX_PIXELS, max_decode_seconds=MAX_DECODE_SECONDS):
     """Tell what a media file holds.
 
     Parameters
     ----------
     path : str or PathLike
         The file.
+    max_pixels : int or None, default=33177600
+        Larger pictures are an error before memory is taken for them; the default
+        is 8K video. None: no limit but FFmpeg's own.
+    max_decode_seconds : float or None, default=300.0
+        A file that takes longer to open, or to decode its first picture, is an
+        error. None: no limit.
 
     Returns
     -------
@@ -70,12 +80,15 @@ def probe(path):
     ------
     MediaError
         If the file cannot be opened as a media file.
+    MediaLimitError
+        If it is more than ``max_pixels`` or ``max_decode_seconds`` allow.
 
     See Also
     --------
     read_clip : Read what it holds.
     """
-    with open_media(path) as container:
+    limit = TimeLimit(path, max_decode_seconds)
+    with open_media(path, limit, max_pixels) as container:
         duration = container.duration
         sound, picture = audio_stream(container), video_stream(container)
         facts = {}
@@ -84,10 +97,11 @@ def probe(path):
             facts["audio_rate"] = sound.codec_context.sample_rate
             facts["audio_channels"] = sound.codec_context.channels
         if picture is not None:
+            check_video(path, picture, max_pixels)
             rate = picture.average_rate or picture.guessed_rate
             facts["video_codec"] = picture.codec_context.name
             facts["fps"] = float(rate) if rate else None
-            facts["width"], facts["height"] = _size(path, container, picture)
+            facts["width"], facts["height"] = _size(limit, container, picture)
         return MediaInfo(
             container=container.format.name,
             duration=None if duration is None else duration / av.time_base,
@@ -97,12 +111,12 @@ def probe(path):
         )
 
 
-def _size(path, container, stream):
+def _size(limit, container, stream):
     """Return width and height as shown; only a decoded picture knows its turn."""
     context = stream.codec_context
     width, height = context.width, context.height
     select_streams(container, stream)
-    for packet in packets(container, [stream], path, "video"):
+    for packet in packets(container, [stream], limit, "video"):
         frames, _ = decode(packet)
         if frames:
             frame = frames[0]

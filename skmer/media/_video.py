@@ -6,13 +6,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from skmer.exceptions import MediaError
+from skmer.exceptions import MediaError, MediaLimitError
+from skmer.media._container import too_large
 
 _FALLBACK_FPS = 25.0
 
 # Containers round times, Matroska to milliseconds: a picture that comes within
 # this of a moment is on screen at it.
 _ROUNDING = 1e-3
+
+# More pictures than an hour of film has at 1,000 a second: no clip.
+_MAX_PACKETS = 3_600_000
 
 # Decoders that can leave out one picture without harm to others, and containers
 # that tell of each packet when its picture is shown.
@@ -47,13 +51,16 @@ class Timeline:
 
     Parameters
     ----------
+    path : str or PathLike
+        The clip, for messages.
     stream : av.video.stream.VideoStream
         The picture stream.
     origin : float
         Time of the clip's beginning on the stream's clock, seconds.
     """
 
-    def __init__(self, stream, origin):
+    def __init__(self, path, stream, origin):
+        self.path = path
         self.origin = origin
         self.base = stream.time_base
         self.aspect = aspect_of(stream)
@@ -76,6 +83,12 @@ class Timeline:
         if packet.size == 0 or packet.is_discard:
             return None
         self.n_packets += 1
+        if self.n_packets > _MAX_PACKETS:
+            raise MediaError(
+                self.path,
+                "video",
+                f"it has more than {_MAX_PACKETS} pictures. The file is damaged",
+            )
         time = self.time_of(packet)
         if time is None:
             return None
@@ -163,13 +176,26 @@ class FrameReader:
         Longer side of the result at most, pixels.
     max_pixels : int or None
         Largest picture to decode.
+    max_bytes : int or None
+        Memory that the result may take.
     """
 
-    def __init__(self, path, timeline, n_frames, start, stop, max_side, max_pixels):
+    def __init__(
+        self,
+        path,
+        timeline,
+        n_frames,
+        start,
+        stop,
+        max_side,
+        max_pixels,
+        max_bytes,
+    ):
         self.path = path
         self.timeline = timeline
         self.max_side = max_side
         self.max_pixels = max_pixels
+        self.max_bytes = math.inf if max_bytes is None else max_bytes
         first, end = timeline.span()
         self.begin, self.end = max(first, start), min(end, stop)
         length = max(self.end - self.begin, 0.0)
@@ -218,7 +244,12 @@ class FrameReader:
             self._settle(math.inf)
         if not self._images:
             return None
-        return Frames(np.stack(self._images), np.array(self._times, dtype=np.float64))
+        held, self._images = self._images, []
+        images = np.empty((len(held), *self._shape), dtype=np.uint8)
+        for i in range(len(held)):
+            # Let go of one by one, so that they are never in memory twice.
+            images[i], held[i] = held[i], None
+        return Frames(images, np.array(self._times, dtype=np.float64))
 
     def _settle(self, until):
         """Keep the held picture if a moment falls before the next one appears."""
@@ -238,12 +269,7 @@ class FrameReader:
 
     def _keep(self, frame, time):
         if self.max_pixels is not None and frame.width * frame.height > self.max_pixels:
-            raise MediaError(
-                self.path,
-                "video",
-                f"a picture of it is {frame.width}x{frame.height}, more than "
-                f"max_pixels={self.max_pixels}",
-            )
+            raise too_large(self.path, frame.width, frame.height, self.max_pixels)
         image = upright(frame, self.timeline.aspect, self.max_side)
         if self._shape is None:
             self._shape = image.shape
@@ -251,6 +277,14 @@ class FrameReader:
             # The stream changed its size on the way.
             height, width = self._shape[:2]
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        if (len(self._images) + 1) * image.nbytes > self.max_bytes:
+            raise MediaLimitError(
+                self.path,
+                "video",
+                f"pictures of {image.shape[1]}x{image.shape[0]} come to more than "
+                f"max_bytes={self.max_bytes}. Ask for fewer or smaller ones, choose a "
+                "part of the clip, or raise max_bytes if there is the memory",
+            )
         self._images.append(image)
         self._times.append(time)
 
