@@ -27,6 +27,7 @@ PACKAGES = [
     "encoders",
     "enrichment",
     "ensemble",
+    "evaluation",
     "exceptions",
     "feature_selection",
     "fusion",

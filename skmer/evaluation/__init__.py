@@ -1,0 +1,6 @@
+"""Honest reports of what a model is worth."""
+
+from skmer.evaluation._evaluate import evaluate
+from skmer.evaluation._report import EvaluationReport
+
+__all__ = ["EvaluationReport", "evaluate"]
