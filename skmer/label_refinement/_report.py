@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmer.label_refinement._label_studio import media_of, write_tasks
 
 
-def make_report(refiner, which, ids=None):
+def make_report(refiner, which, ids=None, *, for_tasks=False):
     """Return one row for each clip that ``which`` asks for.
 
     Parameters
@@ -15,11 +15,12 @@ def make_report(refiner, which, ids=None):
     refiner : LabelRefiner
         A fitted one.
     which : {"report", "flagged", "changed", "all"}
-        "report" are flagged, changed and decided clips, without the columns that
-        Label Studio's tasks need besides.
-
+        "report" are flagged, changed and decided clips.
     ids : Index of length n_rows, or None, default=None
         Clip ids in place of those of X.
+    for_tasks : bool, default=False
+        Add the columns that Label Studio's tasks need besides, and leave out copies
+        of a clip.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def make_report(refiner, which, ids=None):
             "decided_by": np.where(decided[rows], "person", by),
         }
     )
-    if which == "report":
+    if not for_tasks:
         return frame
     known = np.isfinite(chances).all(axis=1)
     best = np.where(known, np.nan_to_num(chances).argmax(axis=1), codes)
@@ -146,5 +147,5 @@ class Reports:
             )
         ids = self.votes_.index
         media, ids = media_of(clips, ids, numbered=self._numbered)
-        report = make_report(self, which=which, ids=ids)
+        report = make_report(self, which=which, ids=ids, for_tasks=True)
         write_tasks(path, report, media, self.classes_, root=root, name=name)

@@ -233,3 +233,17 @@ def test_two_labels_at_once(tmp_path):
     path = _export(tmp_path / "done.json", ("a", [_annotation("sad", "happy")]))
     with pytest.raises(ValueError, match="chooses 'sad', 'happy'"):
         import_label_studio(path)
+
+
+def test_every_choice_of_clips_has_its_tasks(refined):
+    refiner, X, folder = refined
+    for which, table in (
+        ("flagged", refiner.flagged_),
+        ("changed", refiner.changed_),
+        ("report", refiner.flagged_ | refiner.changed_ | refiner.decided_),
+        ("all", refiner.annotations_.notna()),
+    ):
+        refiner.export_label_studio(folder / "tasks.json", which=which, root=folder)
+        tasks = json.loads((folder / "tasks.json").read_text())
+        assert {task["data"]["clip"] for task in tasks} == set(table.index[table])
+    assert not {"best", "votes"} & set(refiner.report().columns)
