@@ -62,17 +62,20 @@ def counted(number, thing):
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def words_of(error, args):
-    """Return the message of an error, with the options that it is about.
-
-    Errors that are not made for users keep their class's name.
-    """
+def plainly(error):
+    """Return the message of an error; one not made for users keeps its class's name."""
     text = str(error).strip()
-    if isinstance(error, KeyError) or not text:
-        text = f"{type(error).__name__} {text}".strip()
-    if not isinstance(error, (UsageError, ValueError, TypeError, OSError, ImportError)):
-        text = f"{type(error).__name__}: {text}"
-    parts = [text, *getattr(error, "__notes__", ())]
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"There is no file {os.fspath(error.filename)!r}."
+    made_for_users = (UsageError, ValueError, TypeError, OSError, ImportError)
+    if not isinstance(error, made_for_users) or not text:
+        return f"{type(error).__name__}: {text}".rstrip(": ")
+    return text
+
+
+def words_of(error, args):
+    """Return what is told of an error, with the options that it is about."""
+    parts = [plainly(error), *getattr(error, "__notes__", ())]
     options = [
         f"{said.strip('=')} is {option}"
         for said, option in _OPTIONS.items()

@@ -16,7 +16,7 @@ from skmer.cli._parser import Parser, check_unknown, epilog
 
 # One module each, with add_parser(subparsers); its parser's default ``run`` is a
 # function of the parsed arguments that returns an exit code, or None for 0.
-COMMANDS = ("doctor",)
+COMMANDS = ("doctor", "evaluate", "extract", "refine")
 
 _TOUR = """
     Three commands, from a table of clips to a judged and a saved model:
@@ -98,11 +98,7 @@ def _run(args):
     try:
         return args.run(args) or 0
     except KeyboardInterrupt:
-        _say(
-            args,
-            "stopped. Features that were computed are in the cache: the same command "
-            "goes on from there. Nothing half done was written.",
-        )
+        _say(args, f"stopped. {args.kept}: the same command goes on from there.")
         return 130
     except UsageError as error:
         return _fail(args, error, 2)

@@ -35,8 +35,16 @@ def epilog(text):
 
 def near(word, names):
     """Return " Did you mean ...?" with the names that are like a word, or ""."""
-    found = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.5)
+    likeness = {name: _likeness(word.lower(), name) for name in names}
+    found = [name for name in likeness if likeness[name] >= 0.7]
+    found = sorted(found, key=lambda name: -likeness[name])[:3]
     return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
+def _likeness(word, name):
+    # The first word of a name is what is remembered of it
+    parts = [name, name.partition("-")[0]] if name[0] != "-" else [name]
+    return max(difflib.SequenceMatcher(None, word, part).ratio() for part in parts)
 
 
 def check_unknown(parser, unknown):
@@ -83,5 +91,7 @@ def add_command(subparsers, name, run, *, summary, example):
     parser.add_argument(
         "--debug", action="store_true", help="show where an error comes from"
     )
-    parser.set_defaults(run=run, parser=parser)
+    parser.set_defaults(
+        run=run, parser=parser, kept="Features that were computed are in the cache"
+    )
     return parser

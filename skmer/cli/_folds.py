@@ -1,0 +1,145 @@
+"""Folds as the command line asks for them."""
+
+from skmer.cli._console import UsageError, counted, note, plainly
+
+_USUAL = 5
+
+
+def groups_of(args):
+    """Return the column of groups for ``load_clips``; None takes the usual ones."""
+    return None if args.groups == "none" else args.groups
+
+
+def folds_of(args, clips):
+    """Return the folds, and take groups off the clips where none are wanted.
+
+    Parameters
+    ----------
+    args : Namespace
+        With cv, fold_file, fold_column, groups and seed.
+    clips : Bunch
+        From :func:`skmer.datasets.load_clips`.
+
+    Returns
+    -------
+    folds : ReferenceFolds
+
+    Raises
+    ------
+    UsageError
+        If folds cannot be made, or do not fit the clips.
+    """
+    from skmer.exceptions import DataFileError
+    from skmer.model_selection import ReferenceFolds
+
+    given = [args.cv is not None, args.fold_file is not None]
+    given.append(args.fold_column is not None)
+    if sum(given) > 1:
+        raise UsageError("Give one of --cv, --fold-file and --fold-column.")
+    if args.groups == "none":
+        clips.groups = None
+    try:
+        if args.fold_file is not None:
+            folds = ReferenceFolds.read(args.fold_file)
+            told = f"those of {args.fold_file}"
+        elif clips.folds is not None and args.cv is None:
+            folds = ReferenceFolds(clips.folds)
+            told = f"those of the column {clips.folds.name!r}"
+        else:
+            return _new_folds(args, clips)
+        n_folds = folds.get_n_splits(clips.data, clips.target)
+    except (DataFileError, ValueError, OSError) as error:
+        raise UsageError(plainly(error)) from error
+    note(args, f"Folds: {told}, {n_folds}.")
+    return folds
+
+
+def _new_folds(args, clips):
+    from skmer.model_selection import ReferenceFolds
+
+    units, what = _units(clips)
+    _refuse_lone(clips, units, what)
+    n_splits = args.cv
+    if n_splits is None:
+        n_splits = _fitting(args, clips)
+    else:
+        _refuse_many(args, clips)
+    folds = ReferenceFolds.from_labels(
+        clips.target,
+        clips=clips.data,
+        groups=clips.groups,
+        n_splits=n_splits,
+        hold_out_groups=clips.groups is not None,
+        random_state=args.seed,
+    )
+    apart = "" if clips.groups is None else f", each {clips.groups.name} in one"
+    note(args, f"Folds: {n_splits}, stratified{apart}.")
+    return folds
+
+
+def _fitting(args, clips):
+    """Return how many folds the clips allow, the usual number at most."""
+    label, rows = _smallest(clips)
+    allowed = {f"the class {label!r} has {counted(len(rows), 'clip')}": len(rows)}
+    if clips.groups is not None:
+        n_groups = clips.groups[clips.target != None].nunique()  # noqa: E711
+        allowed[f"there are {counted(n_groups, clips.groups.name)}"] = n_groups
+    why, most = min(allowed.items(), key=lambda item: item[1])
+    if most < _USUAL:
+        note(args, f"{most} folds in place of {_USUAL}: {why} only.")
+    return min(_USUAL, most)
+
+
+def _refuse_many(args, clips):
+    label, rows = _smallest(clips)
+    if len(rows) < args.cv:
+        raise UsageError(
+            f"{clips.filename}: --cv {args.cv} needs {args.cv} clips of each class, "
+            f"{label!r} has {len(rows)} (rows {', '.join(rows)}). Use "
+            f"--cv {len(rows)}, add clips of it, give it the label of another class, "
+            "or leave its label empty, so that it counts as unlabelled."
+        )
+    if clips.groups is not None and clips.groups.nunique() < args.cv:
+        name = clips.groups.name
+        raise UsageError(
+            f"{clips.filename}: --cv {args.cv} needs as many {name}s, there are "
+            f"{clips.groups.nunique()} (column {name!r}). Use --cv "
+            f"{clips.groups.nunique()}, or --groups none, which lets a {name} be "
+            "trained on and tested on."
+        )
+
+
+def _smallest(clips):
+    """Return the class with the fewest clips, and their rows."""
+    rows = {label: [] for label in clips.target_names}
+    for label, row in zip(clips.target, clips.rows, strict=True):
+        if label is not None:
+            rows[label].append(str(row))
+    return min(rows.items(), key=lambda item: len(item[1]))
+
+
+def _units(clips):
+    """Return the rows of the clips, or groups, of each class, and what these are."""
+    of = clips.data.index if clips.groups is None else clips.groups
+    units = {label: {} for label in clips.target_names}
+    for label, unit, row in zip(clips.target, of, clips.rows, strict=True):
+        if label is not None:
+            units[label].setdefault(unit, []).append(str(row))
+    return units, "clip" if clips.groups is None else clips.groups.name
+
+
+def _refuse_lone(clips, units, what):
+    lone = {label: found for label, found in units.items() if len(found) < 2}
+    if not lone:
+        return
+    told = []
+    for label, found in lone.items():
+        rows = [row for members in found.values() for row in members]
+        where = f"row{'s' * (len(rows) > 1)} {', '.join(rows[:10])}"
+        told.append(f"{label!r} has one {what} ({where})")
+    cure = "Add clips of it, " if what == "clip" else "Use --groups none, add clips, "
+    raise UsageError(
+        f"{clips.filename}: {'; '.join(told)}, which can be trained on or tested on, "
+        f"not both. {cure}give it the label of another class, or leave its label "
+        "empty, so that it counts as unlabelled."
+    )
