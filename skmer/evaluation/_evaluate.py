@@ -3,6 +3,7 @@
 import time
 from numbers import Integral, Real
 
+import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.utils import check_consistent_length
@@ -10,7 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from skmer.evaluation._about import machine, versions
-from skmer.evaluation._features import modalities_of, name_of, split_off_extraction
+from skmer.evaluation._features import name_of, split_off_extraction
 from skmer.evaluation._fold import Task, run_fold
 from skmer.evaluation._folds import Rows, fold_names, make_splits
 from skmer.evaluation._report import EvaluationReport
@@ -98,7 +99,8 @@ def evaluate(
         of one a modality.
     literature : bool, default=True
         For models that end in a fusion classifier: also the score of the epoch that
-        is best on the very fold that is reported, as papers often do.
+        is best on the very fold that is reported, as papers often do. The weights of
+        all epochs of a fold are in memory for it.
     robustness : bool, default=True
         Predict the test clips also with each modality, and each pair, removed.
     calibration : bool, default=True
@@ -164,6 +166,8 @@ def evaluate(
     >>> list(report.references.index)
     ['LogisticRegression', 'concat + LR', 'product of LRs']
     """
+    if isinstance(X, (list, tuple)) and X and np.ndim(X[0]) == 1:
+        X = np.asarray(X)
     run = _Evaluation(X, y, groups, cv, random_state)
     task = Task(references, literature, robustness, True, fit_alone)
     name = name_of(model) if name is None else name
@@ -180,7 +184,12 @@ def evaluate(
             versions(),
         )  # fmt: skip
         done = FinishedFolds(folder, prints)
-    found = _run_all(members, features, run, task, done, n_jobs, verbose)
+    try:
+        found = _run_all(members, features, run, task, done, n_jobs, verbose)
+    except KeyboardInterrupt as stop:
+        if folder is not None:
+            stop.add_note(f"Folds that are done stay in {folder}; call again to go on.")
+        raise
 
     facts = {
         "name": name,
@@ -191,7 +200,6 @@ def evaluate(
         if run.rows.groups is None
         else int(pd.Series(run.rows.groups).nunique()),
         "classes": run.rows.classes.tolist(),
-        "modalities": list(modalities_of(features)),
         "n_folds": len(run.splits),
         "n_repeats": int(n_repeats),
         "seed": int(random_state),

@@ -165,11 +165,7 @@ class Fitted:
         if not isinstance(self.model, Pipeline):
             return
         for number, (_, step) in enumerate(self.model.steps[:-1]):
-            if step in (None, "passthrough"):
-                continue
-            if not hasattr(step, "transform"):
-                return
-            X = step.transform(X)
+            X = _through([step], X)
             if are_features(X):
                 self.cut, self.features = number + 1, X
                 return
@@ -181,7 +177,8 @@ class Fitted:
 
     def transform(self, X):
         """Return the features of other rows."""
-        return self.model[: self.cut].transform(X) if self.cut else X
+        steps = self.model.steps[: self.cut] if self.cut else []
+        return _through([step for _, step in steps], X)
 
     def before_last(self):
         """Return what the last step predicts from, and that step."""
@@ -191,10 +188,18 @@ class Fitted:
 def _before_last(estimator, X):
     estimator = getattr(estimator, "best_estimator_", estimator)
     while isinstance(estimator, Pipeline):
-        if len(estimator.steps) > 1:
-            X = estimator[:-1].transform(X)
+        X = _through([step for _, step in estimator.steps[:-1]], X)
         estimator = estimator.steps[-1][1]
     return X, estimator
+
+
+def _through(steps, X):
+    """Take X through fitted steps; samplers let it pass, as in predictions."""
+    # Not by a part of the pipeline, which may not count as fitted by itself
+    for step in steps:
+        if hasattr(step, "transform"):
+            X = step.transform(X)
+    return X
 
 
 def pooled(features):

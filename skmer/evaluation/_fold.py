@@ -88,19 +88,20 @@ class _Fold:
             self.add_epochs()
         if self.task.weights:
             self.add_weights()
-        tables = None
         if fitted.cut is None:
             reason = _no_features(self.model)
-            for part in ("references", "robustness", "per_modality"):
+            for part in ("references", "robustness", "per_modality", "model alone"):
                 self.result.notes[part] = reason
-        else:
-            tables = fitted.features, fitted.transform(self.X_train)
-        if tables is not None and self.task.robustness:
-            self.add_masked(MODEL, fitted.rest, tables[0])
-        if tables is not None and self.task.references:
-            self.add_references(*tables)
-        if tables is not None and self.task.fit_alone:
-            self.add_alone(fitted, *tables)
+            return self.result
+        self.result.facts["modalities"] = list(modalities_of(fitted.features))
+        if self.task.robustness:
+            self.add_masked(MODEL, fitted.rest, fitted.features)
+        if self.task.references or self.task.fit_alone:
+            training = fitted.transform(self.X_train)
+        if self.task.references:
+            self.add_references(fitted.features, training)
+        if self.task.fit_alone:
+            self.add_alone(fitted, fitted.features, training)
         return self.result
 
     def as_codes(self, labels):
@@ -176,10 +177,11 @@ class _Fold:
         except AttributeError:
             self.result.notes["weights"] = reason
             return
-        if not hasattr(weights, "columns"):
-            self.result.notes["weights"] = f"{reason} by name"
-            return
-        self.result.facts["streams"] = list(map(str, weights.columns))
+        streams = getattr(weights, "columns", None)
+        if streams is None:  # votes have the streams of their members
+            first = getattr(last, "estimators_", [last])[0]
+            streams = getattr(first, "streams_", range(np.shape(weights)[1]))
+        self.result.facts["streams"] = list(map(str, streams))
         self.result.arrays["weights"] = np.asarray(weights, dtype=np.float64)
 
     def add_masked(self, system, estimator, features):
@@ -195,9 +197,9 @@ class _Fold:
             columns = np.concatenate([modalities[name] for name in gone])
             try:
                 said = estimator.predict(without(features, columns))
-            except (ValueError, TypeError) as error:
+            except Exception as error:  # whatever an estimator has against it
                 self.result.notes["robustness"] = (
-                    f"not applicable: the model refuses clips without {gone[0]} "
+                    f"not applicable: {system} refuses clips without {gone[0]} "
                     f"({_first_sentence(error)})"
                 )
                 return
@@ -255,7 +257,7 @@ class _Fold:
                 alone = narrowed(fitted.rest, modality)
                 alone.fit(training.iloc[:, columns], self.y_train)
                 said = alone.predict(features.iloc[:, columns])
-            except (ValueError, TypeError) as error:
+            except Exception as error:  # whatever an estimator has against it
                 self.result.notes["model alone"] = (
                     f"not applicable: the model cannot be fitted on {modality} alone "
                     f"({_first_sentence(error)})"

@@ -103,6 +103,9 @@ def fold_names(folds, rows, splits):
     known.index = pd.Index([str(clip) for clip in known.index])
     known = known[~known.index.duplicated()]
     names = [known.get(str(rows.ids[test[0]])) for _, test in splits]
+    # Rows of an array have no ids to look up
+    if any(pd.isna(name) for name in names):
+        return list(range(len(splits)))
     return [name if isinstance(name, str) else int(name) for name in names]
 
 
@@ -186,7 +189,7 @@ def _as_folds(X, rows, splits, cv):
     series = pd.Series(fold, index=rows.ids).astype("Int64")
     series = series.mask(series == -1)
     folds = ReferenceFolds(
-        series[~series.index.duplicated()], facts={"splitter": str(cv)[:200]}
+        series[~series.index.duplicated()], facts={"splitter": type(cv).__name__}
     )
     try:
         again = list(folds.split(_index_of(X, rows), rows.y))

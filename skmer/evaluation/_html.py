@@ -3,7 +3,7 @@
 import base64
 from html import escape
 
-from skmer.evaluation._markdown import no_pictures
+from skmer.evaluation._markdown import NO_PICTURES
 from skmer.evaluation._sections import sections_of
 
 _STYLE = """
@@ -32,8 +32,8 @@ def report_html(report, pictures, *, whole=True):
     ----------
     report : EvaluationReport
         The report.
-    pictures : dict of str to bytes
-        PNG files by name.
+    pictures : dict of str to bytes, or None
+        PNG files by name; None where none could be drawn.
     whole : bool, default=True
         Return a page, else a part of one for notebooks, without pictures.
 
@@ -44,7 +44,8 @@ def report_html(report, pictures, *, whole=True):
     title = _safe(report.facts["name"])
     sections = sections_of(report)
     if not whole:
-        return f"<div><h3>{title}</h3>{_table(sections[0])}</div>"
+        scores = next(s for s in sections if s.table is not None)
+        return f"<div><h3>{title}</h3>{_table(scores)}</div>"
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en">',
@@ -59,14 +60,14 @@ def report_html(report, pictures, *, whole=True):
         "<main>",
         f"<h1>{title}</h1>",
     ]
-    if not pictures:
-        parts.append(f"<p>{escape(no_pictures())}</p>")
+    if pictures is None:
+        parts.append(f"<p>{escape(NO_PICTURES)}</p>")
     for section in sections:
         parts += ["<section>", f"<h2>{escape(section.title)}</h2>"]
         parts += [f"<p>{_safe(sentence)}</p>" for sentence in section.sentences]
         if section.table is not None:
             parts.append(_table(section))
-        if section.picture in pictures:
+        if pictures and section.picture in pictures:
             data = base64.b64encode(pictures[section.picture]).decode()
             source = f"data:image/png;base64,{data}"
             parts.append(f'<img alt="{escape(section.shows)}" src="{source}">')

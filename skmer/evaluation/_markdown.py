@@ -4,6 +4,8 @@ import re
 
 from skmer.evaluation._sections import sections_of
 
+NO_PICTURES = 'No pictures: they need matplotlib. Run: pip install "skmer[plot]"'
+
 
 def report_markdown(report, pictures):
     """Write a report as Markdown.
@@ -12,16 +14,18 @@ def report_markdown(report, pictures):
     ----------
     report : EvaluationReport
         The report.
-    pictures : dict of str to bytes
-        Pictures that lie beside the text, by name without suffix.
+    pictures : dict of str to bytes, or None
+        Pictures that lie beside the text, by name without suffix; None where none
+        could be drawn.
 
     Returns
     -------
     text : str
     """
     lines = [f"# {_safe(report.facts['name'])}", ""]
-    if not pictures:
-        lines += [no_pictures(), ""]
+    if pictures is None:
+        lines += [NO_PICTURES, ""]
+    pictures = pictures or {}
     for section in sections_of(report):
         lines += [f"## {section.title}", ""]
         for sentence in section.sentences:
@@ -31,11 +35,6 @@ def report_markdown(report, pictures):
         if section.picture in pictures:
             lines += [f"![{section.shows}]({section.picture}.png)", ""]
     return "\n".join(lines)
-
-
-def no_pictures():
-    """Return the sentence that stands in place of pictures."""
-    return 'No pictures: they need matplotlib (pip install "skmer[plot]") and a file.'
 
 
 def _table(table):

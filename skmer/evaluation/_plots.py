@@ -16,11 +16,11 @@ def draw_all(report):
 
     Returns
     -------
-    pictures : dict of str to bytes
-        PNG files by name; empty where matplotlib is not installed.
+    pictures : dict of str to bytes, or None
+        PNG files by name; None where matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        return {}
+        return None
     makers = {
         "confusion": (_confusion, report.confusion),
         "references": (_references, report.references),
@@ -96,6 +96,7 @@ def _robustness(ax, table):
         for name in own["missing"]
     ]
     _bars(ax, names, own)
+    ax.set_title(_text(own["system"].iloc[0]))
 
 
 def _weights(ax, table):

@@ -30,6 +30,9 @@ TABLES = (
 )
 
 
+_DTYPES = {"str", "bool", "int64", "float64"}
+
+
 class EvaluationReport:
     """What :func:`evaluate` found.
 
@@ -72,6 +75,27 @@ class EvaluationReport:
         By clip id, with probabilities.
     run_time : DataFrame
         Seconds.
+
+    See Also
+    --------
+    evaluate : Makes reports.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skmer.evaluation import EvaluationReport, evaluate
+    >>> X, y = np.arange(20.0).reshape(-1, 1), np.repeat(["happy", "sad"], 10)
+    >>> report = evaluate(LogisticRegression(), X, y, cv=2, n_bootstraps=50)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = report.save(folder)
+    ...     same = EvaluationReport.load(folder)
+    >>> same.scores.equals(report.scores)
+    True
+    >>> same.notes["literature"]
+    'not applicable: the model does not end in a network of skmer, so there are no
+    epochs to choose from'
     """
 
     def __init__(self, facts, tables, notes, folds=None):
@@ -165,7 +189,7 @@ class EvaluationReport:
             )
         folder.mkdir(parents=True, exist_ok=True)
         pictures = draw_all(self)
-        for name, picture in pictures.items():
+        for name, picture in (pictures or {}).items():
             write_whole(folder / f"{name}.png", picture)
         files = {
             "report.md": report_markdown(self, pictures),
@@ -248,6 +272,9 @@ def _kind(dtype):
 
 
 def _as_table(data):
+    wrong = set(data["dtypes"]) - _DTYPES
+    if wrong:
+        raise TypeError(f"columns of {', '.join(map(str, wrong))}")
     series = {}
     for i, (values, kind) in enumerate(
         zip(data["values"], data["dtypes"], strict=True)

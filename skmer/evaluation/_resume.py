@@ -101,7 +101,7 @@ def _digest(value):
 def _content(X):
     """Return X as what can be hashed; files count by name, size and time."""
     if isinstance(X, pd.DataFrame):
-        cells = {str(name): _content(X[name]) for name in X.columns.unique()}
+        cells = [_content(X.iloc[:, i]) for i in range(X.shape[1])]
         return [list(map(str, X.index)), list(map(str, X.columns)), cells]
     values = X.to_numpy() if isinstance(X, pd.Series) else X
     kind = getattr(getattr(values, "dtype", None), "kind", "O")
@@ -133,16 +133,23 @@ class FinishedFolds:
     ------
     ValueError
         If the folder holds folds of another evaluation.
+    FileExistsError
+        If it holds a report and no folds.
     """
 
     def __init__(self, folder, prints):
         self.path = None if folder is None else Path(folder) / _PARTS
         if self.path is None:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
         about = self.path / "about.json"
         wanted = {"format": _FORMAT, **prints}
         if not about.exists():
+            if (self.path.parent / "report.json").exists():
+                raise FileExistsError(
+                    f"{self.path.parent} holds a report of another evaluation. Give "
+                    "another folder."
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
             write_whole(about, json.dumps(wanted, indent=1).encode())
             return
         try:
@@ -165,10 +172,10 @@ class FinishedFolds:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+            about = json.loads(str(arrays.pop("about")))
+            return FoldResult(arrays, **about)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError):
             return None
-        about = json.loads(str(arrays.pop("about")))
-        return FoldResult(arrays, **about)
 
     def write(self, number, result):
         """Keep a finished fold."""

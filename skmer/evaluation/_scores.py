@@ -1,8 +1,11 @@
 """Scores of confusion matrices, and bootstrap intervals of them."""
 
 import numpy as np
+from scipy.sparse import csr_array
 
 SCORES = ("WAF", "UA", "WA")
+# Numbers of draws kept in memory, 64 MB
+_KEPT = 8_000_000
 
 
 def confusion_of(true, predicted, n_classes, weights=None):
@@ -101,6 +104,7 @@ class Bootstrap:
         self._n_bootstraps = n_bootstraps
         self._tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         self._seed = seed
+        self._kept = None
 
     def scores(self, true, predicted):
         """Return the three scores of each draw.
@@ -116,19 +120,41 @@ class Bootstrap:
         -------
         scores : ndarray of shape (n_bootstraps, 3)
         """
-        # Drawn anew for each system from one seed: the same draws, and no array of
-        # n_bootstraps times n_units in memory
+        shape = (self.n_units, self._n_classes**2)
+        drawn = np.zeros((self._n_bootstraps, 3))
+        for codes in predicted:
+            cells = true * self._n_classes + codes
+            ones = np.ones(len(cells))
+            # How often each unit has each cell of the confusion matrix
+            of_units = csr_array((ones, (self._unit, cells)), shape=shape)
+            at = 0
+            for counts in self._draws():
+                matrices = counts @ of_units
+                part = matrices.reshape(len(counts), self._n_classes, self._n_classes)
+                drawn[at : at + len(counts)] += three_scores(part)
+                at += len(counts)
+        return drawn / len(predicted)
+
+    def _draws(self):
+        """Yield how often each unit was drawn, some draws at a time."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        # Drawn anew for each system where they do not fit into memory: one seed
+        # gives the same draws
+        small = self._n_bootstraps * self.n_units <= _KEPT
+        step = max(1, _KEPT // 8 // self.n_units)
         rng = np.random.default_rng(self._seed)
         even = np.full(self.n_units, 1 / self.n_units)
-        drawn = np.empty((self._n_bootstraps, 3))
-        for number in range(self._n_bootstraps):
-            weights = rng.multinomial(self.n_units, even)[self._unit]
-            matrices = [
-                confusion_of(true, codes, self._n_classes, weights)
-                for codes in predicted
-            ]
-            drawn[number] = three_scores(np.stack(matrices)).mean(axis=0)
-        return drawn
+        kept = []
+        for at in range(0, self._n_bootstraps, step):
+            n = min(step, self._n_bootstraps - at)
+            counts = rng.multinomial(self.n_units, even, size=n).astype(np.float64)
+            if small:
+                kept.append(counts)
+            yield counts
+        if small:
+            self._kept = kept
 
     def interval(self, drawn):
         """Return the ends of the percentile interval of each column of draws.

@@ -38,6 +38,7 @@ def sections_of(report):
     sections : list of Section
     """
     makers = (
+        _in_short,
         _scores,
         _references,
         _protocols,
@@ -52,6 +53,40 @@ def sections_of(report):
         _about,
     )
     return [maker(report) for maker in makers]
+
+
+def _in_short(report):
+    """Say in words what the tables say."""
+    name, scores = report.facts["name"], report.scores
+    low, high = scores.loc["WAF", ["low", "high"]]
+    between = "" if np.isnan(low) else f", probably {percent(low)} to {percent(high)}"
+    waf = percent(scores.loc["WAF", "score"])
+    sentences = [
+        f"Weighted F1 of {name} on clips it was not trained on: {waf}{between}."
+    ]
+    if report.references is not None:
+        rows = report.references.iloc[1:]
+        sentences += [_in_words(name, system, row) for system, row in rows.iterrows()]
+        if not (rows["verdict"] == "better").all():
+            sentences.append(
+                "So this evaluation does not show that the model is worth more than "
+                "plain classifiers of the same features."
+            )
+    worst = report.per_class["F1"]
+    sentences.append(
+        f"Hardest class: {worst.idxmin()} (F1 {percent(worst.min())}); easiest: "
+        f"{worst.idxmax()} ({percent(worst.max())})."
+    )
+    found = report.robustness
+    if found is not None and (found["system"] == name).any():
+        own = found[(found["system"] == name) & (found["missing"] != "nothing")]
+        singles = own[~own["missing"].str.contains(", ")]
+        worst = singles.loc[singles["change"].idxmin()]
+        sentences.append(
+            f"What it misses most is {worst['missing']}: without it, WAF changes by "
+            f"{_signed(worst['change'])} points."
+        )
+    return Section("In short", sentences)
 
 
 def with_interval(table, measure):
@@ -118,12 +153,9 @@ def _references(report):
     found = report.references
     if found is None:
         return Section(title, _absent(report, "references"))
-    name = report.facts["name"]
     sentences = [
         "Fitted on the same folds and features; intervals of gains are of paired draws."
     ]
-    for system, row in found.iloc[1:].iterrows():
-        sentences.append(_in_words(name, system, row))
     for key in ("per_modality", "left out of references"):
         if key in report.notes:
             sentences += _absent(report, key)

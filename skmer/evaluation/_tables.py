@@ -50,6 +50,7 @@ class _Tables:
         self.n_repeats, self.n_folds = facts["n_repeats"], facts["n_folds"]
         self.classes = facts["classes"]
         self.n_classes = len(self.classes)
+        self.facts["modalities"] = found[0, 0].facts.get("modalities", [])
         rows = run.rows
         self.test = np.concatenate([test for _, test in run.splits])
         self.true = rows.codes[self.test]
@@ -294,31 +295,31 @@ class _Tables:
             return
         streams = self.found[0, 0].facts["streams"]
         weights = np.where(weights == 0, np.nan, weights)
-        rows = {"all clips": _mean(weights.reshape(-1, len(streams)))}
-        for code, label in enumerate(self.classes):
+        rows = [_mean(weights.reshape(-1, len(streams)))]
+        for code in range(self.n_classes):
             own = weights[:, self.true == code].reshape(-1, len(streams))
-            rows[label] = _mean(own)
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=streams)
-        table.index.name = "class"
-        self.tables["weights"] = table
+            rows.append(_mean(own))
+        index = pd.Index(["all clips", *self.classes], name="class", dtype=object)
+        self.tables["weights"] = pd.DataFrame(rows, index=index, columns=streams)
 
     def add_calibration(self):
         if not self.asked["calibration"]:
             return
-        scores, bins = {}, []
+        names, scores, bins = [], [], []
         for system in self.systems():
             proba = self.all_of(f"{system}/proba")
             if proba is None:
                 continue
             own = [calibration_scores(self.true, p) for p in proba]
-            scores[self.called(system)] = pd.DataFrame(own).mean()
+            names.append(self.called(system))
+            scores.append(pd.DataFrame(own).mean())
             true = np.tile(self.true, self.n_repeats)
             found = reliability_bins(true, proba.reshape(-1, self.n_classes))
             bins.append(pd.DataFrame({"system": self.called(system), **found}))
         if scores:
-            table = pd.DataFrame(scores).T
-            table.index.name = "system"
-            self.tables["calibration"] = table
+            self.tables["calibration"] = pd.DataFrame(
+                scores, index=pd.Index(names, name="system")
+            )
             self.tables["reliability"] = pd.concat(bins, ignore_index=True)
 
     def add_predictions(self):

@@ -1,0 +1,196 @@
+"""Runs that are stopped go on, and never with what belongs to another run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from skmer.evaluation import EvaluationReport, evaluate
+from skmer.evaluation._resume import fingerprint, write_whole
+from skmer.fusion import AttentionFusionClassifier
+
+SETTINGS = {"cv": 4, "n_bootstraps": 20, "references": False}
+
+
+class Stopping(LogisticRegression):
+    """Counts its fits in a file, and is interrupted in one of them."""
+
+    def __init__(self, log=None, C=1.0):
+        super().__init__(C=C)
+        self.log = log
+
+    def fit(self, X, y):
+        with open(self.log, "a") as log:
+            log.write("fit\n")
+        if os.path.exists(f"{self.log}.stop") and n_fits(self.log) == 3:
+            raise KeyboardInterrupt
+        return super().fit(X, y)
+
+
+def n_fits(log):
+    with open(log) as file:
+        return len(file.readlines())
+
+
+@pytest.fixture
+def numbers(data):
+    X, y = data
+    return X.fillna(0), y
+
+
+def test_a_run_that_was_interrupted_goes_on(numbers, tmp_path, capsys):
+    log, folder = tmp_path / "log", tmp_path / "report"
+    model = Stopping(str(log))
+    stop = tmp_path / "log.stop"
+    stop.touch()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        evaluate(model, *numbers, folder=folder, verbose=True, **SETTINGS)
+    assert "call again to go on" in raised.value.__notes__[0]
+    kept = sorted(path.name for path in (folder / "finished").iterdir())
+    assert kept == ["0-0.npz", "0-1.npz", "about.json"]
+    assert not (folder / "report.json").exists()
+    assert "2/4" in capsys.readouterr().err
+
+    stop.unlink()
+    report = evaluate(model, *numbers, folder=folder, **SETTINGS)
+    assert n_fits(log) == 3 + 2
+    whole = evaluate(model, *numbers, **SETTINGS)
+    for name in ("predictions", "scores", "confusion", "calibration"):
+        pd.testing.assert_frame_equal(getattr(report, name), getattr(whole, name))
+    loaded = EvaluationReport.load(folder)
+    pd.testing.assert_frame_equal(loaded.predictions, whole.predictions)
+
+    # Other draws are other tables of the same folds
+    more = evaluate(model, *numbers, folder=folder, **{**SETTINGS, "n_bootstraps": 50})
+    assert n_fits(log) == 5 + 4
+    assert more.facts["n_bootstraps"] == 50
+
+
+def test_a_network_goes_on_with_all_its_parts(data, tmp_path):
+    net = AttentionFusionClassifier(max_epochs=2, hidden_size=8, random_state=0)
+    settings = {"cv": 2, "n_bootstraps": 20, "fit_alone": True}
+    first = evaluate(net, *data, folder=tmp_path, **settings)
+    (tmp_path / "finished" / "0-1.npz").write_bytes(b"damaged")
+    second = evaluate(net, *data, folder=tmp_path, **settings)
+    for name, table in first.tables.items():
+        if name not in ("run_time", "fold_scores"):
+            pd.testing.assert_frame_equal(getattr(second, name), table)
+    assert second.notes == first.notes
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "C"}, "other parameters"),
+        ({"X": 1.0}, "other clips, features"),
+        ({"y": "swap"}, "other clips, features"),
+        ({"cv": StratifiedKFold(3)}, "other folds"),
+        ({"robustness": False}, "other settings"),
+    ],
+)
+def test_another_run_is_an_error(change, reason, numbers, tmp_path):
+    X, y = numbers
+    log = str(tmp_path / "log")
+    folder = tmp_path / "report"
+    evaluate(Stopping(log), X, y, folder=folder, **SETTINGS)
+    before = (folder / "report.json").read_bytes()
+    model = Stopping(log, C=2.0) if "model" in change else Stopping(log)
+    X = X + change.pop("X", 0.0)
+    if change.pop("y", None):
+        y = np.array([{"sad": "happy", "happy": "sad"}.get(v, v) for v in y])
+    change.pop("model", None)
+    with pytest.raises(ValueError, match=f"another evaluation: .*{reason}"):
+        evaluate(model, X, y, folder=folder, **{**SETTINGS, **change})
+    assert (folder / "report.json").read_bytes() == before
+
+
+def test_a_report_of_another_run_is_not_overwritten(numbers, report, tmp_path):
+    report.save(tmp_path)
+    with pytest.raises(FileExistsError, match="another evaluation"):
+        evaluate(LogisticRegression(), *numbers, folder=tmp_path, **SETTINGS)
+
+
+def test_a_model_that_cannot_be_told_from_others_is_an_error(numbers, tmp_path):
+    model = LogisticRegression()
+    model.C = Unpicklable(1.0)
+    with pytest.raises(ValueError, match="it does not pickle"):
+        evaluate(model, *numbers, folder=tmp_path / "r", **SETTINGS)
+    assert evaluate(model, *numbers, **SETTINGS).scores is not None
+
+
+class Unpicklable(float):
+    def __reduce__(self):
+        raise TypeError("not me")
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_fingerprints_are_the_same_in_another_process(tmp_path):
+    code = (
+        "import numpy as np, pandas as pd;"
+        "from sklearn.pipeline import make_pipeline;"
+        "from sklearn.preprocessing import StandardScaler;"
+        "from skmer.fusion import AttentionFusionClassifier;"
+        "from skmer.evaluation._resume import fingerprint;"
+        "m = make_pipeline(StandardScaler(), AttentionFusionClassifier("
+        "streams=('a', 'b')));"
+        "X = pd.DataFrame({'a__0': [1.0, 2.0]}, index=['x', 'y']);"
+        "print(fingerprint(m, X, np.array(['u', None], object), None,"
+        " [(np.arange(1), np.arange(1))], {'a': 1}, {}))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_clips_count_by_content(tmp_path):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"one")
+    common = (np.array(["u"]), None, [], {}, {})
+    X = [str(path)]
+    before = fingerprint(LogisticRegression(), X, *common)
+    assert before == fingerprint(LogisticRegression(), list(X), *common)
+    path.write_bytes(b"another")
+    assert before["data"] != fingerprint(LogisticRegression(), X, *common)["data"]
+    frame = pd.DataFrame({"video": X}, index=["id"])
+    known = fingerprint(LogisticRegression(), frame, *common)
+    path.write_bytes(b"a third one")
+    assert known["data"] != fingerprint(LogisticRegression(), frame, *common)["data"]
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+
+    def broken(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, broken)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_damaged_note_of_the_run_is_an_error(numbers, tmp_path):
+    evaluate(LogisticRegression(), *numbers, folder=tmp_path, **SETTINGS)
+    about = tmp_path / "finished" / "about.json"
+    assert set(json.loads(about.read_text())) >= {"model", "data", "folds"}
+    about.write_text("{")
+    with pytest.raises(ValueError, match="another evaluation"):
+        evaluate(LogisticRegression(), *numbers, folder=tmp_path, **SETTINGS)
