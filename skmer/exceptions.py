@@ -46,7 +46,9 @@ class MediaError(ValueError):
     def __str__(self):
         if self.stage == "answer":
             return f"{self.clip}: no answer came: {self.reason}"
-        what = "open it" if self.stage == "open" else f"read its {self.stage}"
+        what = f"read its {self.stage}"
+        if self.stage in ("open", "encode"):
+            what = f"{self.stage} it"
         return f"{self.clip}: cannot {what}: {self.reason}"
 
 

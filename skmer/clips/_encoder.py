@@ -18,8 +18,12 @@ from skmer.exceptions import ExtractionWarning
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
 from skmer.utils._stateless import StatelessOnClips
 
-# How extraction runs, but not what it gives: no part of a cache key.
-_RUNNING = ("batch_size", "cache", "device", "n_jobs", "on_error", "verbose")
+# How extraction runs, but not what it gives: no part of a cache key. A clip that goes
+# beyond one of the limits is a MediaLimitError, which is not stored.
+_RUNNING = (
+    *("batch_size", "cache", "device", "n_jobs", "on_error", "verbose"),
+    *("max_bytes", "max_decode_seconds", "max_pixels"),
+)
 # Frames from a method to who called it: scikit-learn wraps fit and transform.
 _CALLER = 3
 
@@ -54,6 +58,9 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
     A clip that is missing, or that has no such modality (no sound, no face, no
     words), is no error: its row is NaN. Features depend on the clip alone, never on
     the other clips of a batch.
+
+    A file that makes a decoder crash takes the process with it, and the run if that
+    is the only one. With ``n_jobs=2`` or more it is a clip that cannot be read.
 
     A child that changes what ``_encode`` returns for the same parameters raises its
     ``_cache_version``, so that stale features are never read.

@@ -2,15 +2,14 @@
 
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
-from joblib.parallel import get_active_backend
 from tqdm.auto import tqdm
 
 from skmer._config import get_config, thread_settings
 from skmer.cache import Record, make_keys
+from skmer.clips._workers import run_tasks
 from skmer.exceptions import MediaError, MediaLimitError
 
 # Failures that may be gone the next time: never stored.
@@ -256,36 +255,12 @@ def encode_in_tasks(encoder, cells, stop):
     results : list of (Record or Exception)
         What they gave.
     """
-    size = encoder._clips_per_task()
     settings = {name: get_config()[name] for name in ("device", "dtype")}
-    tasks = [range(i, min(i + size, len(cells))) for i in range(0, len(cells), size)]
-    calls = (
-        delayed(_encode_task)(encoder, i, [cells[n] for n in task], settings)
-        for i, task in enumerate(tasks)
-        if not stop()
-    )
-    with closing(_run(calls, encoder.n_jobs)) as done:
-        for i, results in done:
-            yield list(tasks[i]), results
+    encode = partial(_encode_task, encoder, settings)
+    yield from run_tasks(encode, cells, encoder._clips_per_task(), encoder.n_jobs, stop)
 
 
-def _run(calls, n_jobs):
-    """Yield the results of calls as they complete, in any order."""
-    backend, _ = get_active_backend()
-    if effective_n_jobs(n_jobs) == 1:
-        for function, args, options in calls:
-            yield function(*args, **options)
-    elif backend.supports_return_generator:
-        yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
-    else:
-        # The multiprocessing backend and those built on it (ray's) return lists only:
-        # short ones, so that what is finished is stored before the end.
-        with Parallel(n_jobs=n_jobs) as parallel:
-            while some := list(islice(calls, 4 * effective_n_jobs(n_jobs))):
-                yield from parallel(some)
-
-
-def _encode_task(encoder, number, cells, settings):
+def _encode_task(encoder, settings, cells):
     """Encode one batch in whatever process or thread joblib chose."""
     with thread_settings(**settings):
         results = [_as_record(encoder, result) for result in encoder._encode(cells)]
@@ -294,7 +269,7 @@ def _encode_task(encoder, number, cells, settings):
             f"{type(encoder).__name__}._encode returned {len(results)} results for "
             f"{len(cells)} clips. It must return one Record or exception a clip."
         )
-    return number, results
+    return results
 
 
 def _as_record(encoder, result):

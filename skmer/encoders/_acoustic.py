@@ -54,6 +54,9 @@ class AcousticEncoder(ClipEncoder):
         Sample rate the sound is brought to first, Hz; at least 8000.
     max_seconds : float, default=600.0
         A clip whose sound lasts longer is an error.
+    max_decode_seconds : float or None, default=300.0
+        A clip that takes longer to read is an error, not remembered: processor time,
+        or any one wait for the file system. None: no limit.
     n_jobs : int or None, default=None
         Worker processes. None is one unless a joblib context says otherwise.
     batch_size : int or "auto", default="auto"
@@ -109,6 +112,7 @@ class AcousticEncoder(ClipEncoder):
         "pooling": [StrOptions({"functionals"}), *POOLING],
         "rate": [Interval(Integral, 8000, 192_000, closed="both")],
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
+        "max_decode_seconds": [Interval(Real, 0, None, closed="neither"), None],
         **ClipEncoder._parameter_constraints,
     }
 
@@ -119,6 +123,7 @@ class AcousticEncoder(ClipEncoder):
         pooling="functionals",
         rate=16000,
         max_seconds=600.0,
+        max_decode_seconds=300.0,
         n_jobs=None,
         batch_size="auto",
         cache="default",
@@ -129,6 +134,7 @@ class AcousticEncoder(ClipEncoder):
         self.pooling = pooling
         self.rate = rate
         self.max_seconds = max_seconds
+        self.max_decode_seconds = max_decode_seconds
         super().__init__(
             n_jobs=n_jobs,
             batch_size=batch_size,
@@ -159,7 +165,12 @@ class AcousticEncoder(ClipEncoder):
 
     def _encode_one(self, path):
         try:
-            sound = read_audio(path, rate=self.rate, max_seconds=self.max_seconds)
+            sound = read_audio(
+                path,
+                rate=self.rate,
+                max_seconds=self.max_seconds,
+                max_decode_seconds=self.max_decode_seconds,
+            )
             if sound is None or len(sound) == 0:
                 return Record("missing")
             if not np.isfinite(sound).all():

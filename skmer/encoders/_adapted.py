@@ -110,6 +110,9 @@ class AdaptedSpeechEncoder(ClipEncoder):
         Longer sound goes through the model in windows of equal length.
     max_seconds : float, default=600.0
         A clip whose sound lasts longer is an error.
+    max_decode_seconds : float or None, default=300.0
+        A clip that takes longer to read is an error, not remembered: processor time,
+        or any one wait for the file system. None: no limit.
     n_jobs : int or None, default=None
         Processes that compute, or on a GPU read, for the blocks below the first
         adapter.
@@ -227,6 +230,7 @@ class AdaptedSpeechEncoder(ClipEncoder):
         "dtype": [StrOptions({"auto", *DTYPES})],
         "window_seconds": [Interval(Real, 1, None, closed="left")],
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
+        "max_decode_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
     }
@@ -257,6 +261,7 @@ class AdaptedSpeechEncoder(ClipEncoder):
         dtype="auto",
         window_seconds=30.0,
         max_seconds=600.0,
+        max_decode_seconds=300.0,
         n_jobs=None,
         n_threads=None,
         random_state=None,
@@ -286,6 +291,7 @@ class AdaptedSpeechEncoder(ClipEncoder):
         self.dtype = dtype
         self.window_seconds = window_seconds
         self.max_seconds = max_seconds
+        self.max_decode_seconds = max_decode_seconds
         self.n_threads = n_threads
         self.random_state = random_state
         super().__init__(
@@ -519,6 +525,7 @@ class AdaptedSpeechEncoder(ClipEncoder):
             dtype=self.dtype,
             window_seconds=self.window_seconds,
             max_seconds=self.max_seconds,
+            max_decode_seconds=self.max_decode_seconds,
             n_jobs=self.n_jobs,
             cache=self.cache,
             on_error="nan",

@@ -38,7 +38,7 @@ class FrozenFrames(SpeechEncoder):
             speech,
             states=states,
             depth=depth_needed(states, speech.n_layers, "asked"),
-            max_seconds=self.max_seconds,
+            limits=self._limits,
             loading=self._loading,
             pooling=None,
             batch_size=self.batch_size,

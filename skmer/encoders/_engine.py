@@ -12,6 +12,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.parallel import get_active_backend
 
 from skmer.cache import Record
+from skmer.clips._workers import ONE_THREAD, process_died
 from skmer.encoders._forward import Fetch, Room
 
 # Batches that are made at once: the more, the more alike their lengths.
@@ -22,10 +23,6 @@ _HELD_BYTES = 160 * 2**20
 _CLIPS_PER_READER = 8
 # How often threads look whether they are still wanted, seconds.
 _LOOK = 1.0
-# Libraries that would start threads of their own in each reading process.
-_ONE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-}
 
 
 def encode_with(job, cells, device):
@@ -170,7 +167,7 @@ class _Processes:
     def whole_pool(self):
         """Return the pool, a new one after the last broke."""
         if self.pool is None:
-            self.pool = ProcessPoolExecutor(self.n_processes, env=_ONE_THREAD)
+            self.pool = ProcessPoolExecutor(self.n_processes, env=ONE_THREAD)
         return self.pool
 
     def found(self, number, cell, future):
@@ -181,16 +178,12 @@ class _Processes:
         except BrokenProcessPool:
             self.pool = None
         if self.single is None:
-            self.single = ProcessPoolExecutor(1, env=_ONE_THREAD)
+            self.single = ProcessPoolExecutor(1, env=ONE_THREAD)
         try:
             return self.single.submit(self.read, cell).result()
         except BrokenProcessPool:
             self.single = None
-            # An OSError is not remembered: memory may have run out for once.
-            return OSError(
-                "the process that read it died: its decoder crashed on this file, or "
-                "memory ran out. Convert or remove the file"
-            )
+            return process_died()
 
     def end(self, well):
         """Let the processes go; clips that are being read are not waited for."""

@@ -22,8 +22,8 @@ class PictureReader:
         What to show.
     n_frames : int or None
         How many pictures, None for all.
-    max_seconds : float
-        A longer clip is an error.
+    limits : dict
+        Arguments of :func:`~skmer.media.read_frames` that say what a clip may take.
     detector : str, path or object with ``detect``
         Finds the face.
     margin : float
@@ -36,7 +36,7 @@ class PictureReader:
 
     regions: list
     n_frames: int | None
-    max_seconds: float
+    limits: dict
     detector: Any
     margin: float
     face_size: int
@@ -62,7 +62,7 @@ class PictureReader:
 
     def _read(self, path):
         count = _EVERY if self.n_frames is None else self.n_frames
-        frames = read_frames(path, count, max_seconds=self.max_seconds)
+        frames = read_frames(path, count, **self.limits)
         if frames is None:
             return {}
         found = {}

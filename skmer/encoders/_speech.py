@@ -75,6 +75,9 @@ class SpeechEncoder(PretrainedEncoder):
         the clip again. ``"all"`` runs to the end once: for searches over layers.
     max_seconds : float, default=600.0
         A clip whose sound lasts longer is an error.
+    max_decode_seconds : float or None, default=300.0
+        A clip that takes longer to read is an error, not remembered: processor time,
+        or any one wait for the file system. None: no limit.
     trust_remote_code : bool, default=False
         Run Python files that come with the model.
     attn_implementation : str or None, default=None
@@ -162,6 +165,7 @@ class SpeechEncoder(PretrainedEncoder):
         "window_seconds": [Interval(Real, 1, None, closed="left")],
         "cache_layers": CACHE_LAYERS,
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
+        "max_decode_seconds": [Interval(Real, 0, None, closed="neither"), None],
         **PretrainedEncoder._parameter_constraints,
     }
 
@@ -179,6 +183,7 @@ class SpeechEncoder(PretrainedEncoder):
         window_seconds=30.0,
         cache_layers="asked",
         max_seconds=600.0,
+        max_decode_seconds=300.0,
         trust_remote_code=False,
         attn_implementation=None,
         compile=False,
@@ -199,6 +204,7 @@ class SpeechEncoder(PretrainedEncoder):
         self.window_seconds = window_seconds
         self.cache_layers = cache_layers
         self.max_seconds = max_seconds
+        self.max_decode_seconds = max_decode_seconds
         self.trust_remote_code = trust_remote_code
         self.attn_implementation = attn_implementation
         self.compile = compile
@@ -261,6 +267,14 @@ class SpeechEncoder(PretrainedEncoder):
             return True
         return holds(arrays, self._states(self._speech_model().n_layers)[0])
 
+    @property
+    def _limits(self):
+        """What reading a clip may take."""
+        return {
+            "max_seconds": self.max_seconds,
+            "max_decode_seconds": self.max_decode_seconds,
+        }
+
     def _job(self):
         speech = self._speech_model()
         states, together = self._states(speech.n_layers)
@@ -269,7 +283,7 @@ class SpeechEncoder(PretrainedEncoder):
             speech,
             states=states,
             depth=depth_needed(states, speech.n_layers, cached),
-            max_seconds=self.max_seconds,
+            limits=self._limits,
             loading=self._loading,
             pooling=self.pooling,
             batch_size=self.batch_size,

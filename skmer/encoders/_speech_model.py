@@ -228,8 +228,8 @@ class SpeechJob(Job):
         The states that are asked for.
     depth : int or None
         Blocks to run, None for all.
-    max_seconds : float
-        Longer sound is an error.
+    limits : dict
+        Arguments of :func:`~skmer.media.read_audio` that say what a clip may take.
     loading : dict
         Further arguments of ``model.backbone``.
     **job : dict
@@ -239,7 +239,7 @@ class SpeechJob(Job):
     # Samples: 320 seconds at 16 kHz.
     gpu_budget = 5_120_000
 
-    def __init__(self, model, *, states, depth, max_seconds, loading, **job):
+    def __init__(self, model, *, states, depth, limits, loading, **job):
         super().__init__(**job)
         self.model = model
         self.depth = depth
@@ -247,7 +247,7 @@ class SpeechJob(Job):
         self.loading = loading
         self.longest = model.longest
         rate = model.extractor.sampling_rate
-        self.reader = partial(_read, rate=rate, max_seconds=max_seconds)
+        self.reader = partial(_read, rate=rate, **limits)
 
     def limits(self, device):
         """Return the budget of a batch, and how many windows it has at most."""
@@ -287,9 +287,9 @@ class SpeechJob(Job):
         return {"states": values}
 
 
-def _read(path, rate, max_seconds):
+def _read(path, rate, **limits):
     try:
-        sound = read_audio(path, rate=rate, max_seconds=max_seconds)
+        sound = read_audio(path, rate=rate, **limits)
     except (MediaError, MemoryError, TimeoutError) as error:
         return error
     return None if sound is None or len(sound) == 0 else sound

@@ -115,6 +115,15 @@ default="embedding"
         many thousand clips follow.
     max_seconds : float, default=600.0
         A longer clip is an error.
+    max_pixels : int or None, default=33177600
+        A clip with larger pictures is an error; the default is 8K video.
+    max_bytes : int or None, default=4294967296
+        A clip whose pictures, those that are taken, need more memory is an error.
+        The limits for pixels, bytes and decoding may be None, for none; what they
+        refuse is not remembered.
+    max_decode_seconds : float or None, default=300.0
+        A clip that takes longer to decode is an error: processor time, or any one
+        wait for the file system.
     n_jobs : int or None, default=None
         With ``"hog"`` or on the CPU, worker processes, each with a model of its
         own; None is one unless a joblib context says otherwise. On other devices,
@@ -200,6 +209,9 @@ default="embedding"
         "preset": [StrOptions({"mertools"}), None],
         "cache_layers": CACHE_LAYERS,
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
+        "max_pixels": [Interval(Integral, 1, None, closed="left"), None],
+        "max_bytes": [Interval(Integral, 1, None, closed="left"), None],
+        "max_decode_seconds": [Interval(Real, 0, None, closed="neither"), None],
         **PretrainedEncoder._parameter_constraints,
     }
 
@@ -224,6 +236,9 @@ default="embedding"
         attn_implementation=None,
         compile=False,
         max_seconds=600.0,
+        max_pixels=7680 * 4320,
+        max_bytes=4 * 2**30,
+        max_decode_seconds=300.0,
         n_jobs=None,
         batch_size="auto",
         cache="default",
@@ -248,6 +263,9 @@ default="embedding"
         self.attn_implementation = attn_implementation
         self.compile = compile
         self.max_seconds = max_seconds
+        self.max_pixels = max_pixels
+        self.max_bytes = max_bytes
+        self.max_decode_seconds = max_decode_seconds
         super().__init__(
             n_jobs=n_jobs,
             batch_size=batch_size,
@@ -381,7 +399,13 @@ default="embedding"
         return PictureReader(
             regions=self._streams,
             n_frames=None if self._is_mertools else self.n_frames,
-            max_seconds=self.max_seconds,
+            limits={
+                name: getattr(self, name)
+                for name in (
+                    *("max_seconds", "max_pixels", "max_bytes"),
+                    "max_decode_seconds",
+                )
+            },
             detector=self.face_detector,
             margin=self.face_margin,
             face_size=face_size,

@@ -72,6 +72,9 @@ class Transcriber(ClipEncoder):
         elsewhere.
     max_seconds : float, default=600.0
         A clip whose sound lasts longer is an error.
+    max_decode_seconds : float or None, default=300.0
+        A clip that takes longer to read is an error, not remembered: processor time,
+        or any one wait for the file system. None: no limit.
     trust_remote_code : bool, default=False
         Run Python files that come with the model.
     n_jobs : int or None, default=None
@@ -142,6 +145,7 @@ class Transcriber(ClipEncoder):
         "device": [str],
         "dtype": [StrOptions({"auto", *DTYPES})],
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
+        "max_decode_seconds": [Interval(Real, 0, None, closed="neither"), None],
         "trust_remote_code": ["boolean"],
         **ClipEncoder._parameter_constraints,
     }
@@ -158,6 +162,7 @@ class Transcriber(ClipEncoder):
         device="auto",
         dtype="auto",
         max_seconds=600.0,
+        max_decode_seconds=300.0,
         trust_remote_code=False,
         n_jobs=None,
         batch_size="auto",
@@ -174,6 +179,7 @@ class Transcriber(ClipEncoder):
         self.device = device
         self.dtype = dtype
         self.max_seconds = max_seconds
+        self.max_decode_seconds = max_decode_seconds
         self.trust_remote_code = trust_remote_code
         super().__init__(
             n_jobs=n_jobs,
@@ -344,7 +350,10 @@ class Transcriber(ClipEncoder):
         for i, path in enumerate(cells):
             try:
                 sound = read_audio(
-                    path, rate=extractor.sampling_rate, max_seconds=self.max_seconds
+                    path,
+                    rate=extractor.sampling_rate,
+                    max_seconds=self.max_seconds,
+                    max_decode_seconds=self.max_decode_seconds,
                 )
             except (MediaError, MemoryError, TimeoutError) as error:
                 results[i] = error
