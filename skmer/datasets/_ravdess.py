@@ -228,7 +228,8 @@ def _tell(missing, wanted, modality, root, folder, downloaded):
     if downloaded:
         raise DataFileError(
             f"{', '.join(names[:3])} lack {len(missing)} recordings that they should "
-            f"hold, such as {missing[0]}. Delete {folder} and call again."
+            f"hold, such as {missing[0]}. If you put them into {folder} yourself, "
+            "delete them there and call again."
         )
     what = f"{len(missing)} of {len(wanted)} recordings ({modality}) are not in {root}"
     if len(missing) == len(wanted):

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -115,9 +116,17 @@ def find_trials(root, modality):
             path = os.path.join(folder, name)
             taken_out = modality == "audio" and match[1] != "3"
             rank = (taken_out, depth, match[3].lower() != ".wav", path)
-            if os.path.getsize(path) and rank < found.get(match[2], (2,)):
+            if _has_content(path) and rank < found.get(match[2], (2,)):
                 found[match[2]] = rank
     return {name: path for name, (*_, path) in found.items()}
+
+
+def _has_content(path):
+    try:
+        return os.path.getsize(path) > 0
+    except OSError:
+        # A link to what is gone
+        return False
 
 
 def _is_of(modality, number, suffix):
@@ -177,18 +186,14 @@ def complete(wanted, modality, root, folder, url, patience, verbose):
         remote = [name for name in names if name not in local]
         if url is None or not remote:
             return
-        try:
+        with _telling_the_cure(remote, folder):
             record = record or _get_record(folder, url, patience)
             archives = [_of_record(record, name, url) for name in remote]
-        except OSError as error:
-            raise _with_cure(error, remote, folder) from error
         _check_space(folder, archives)
         for archive in archives:
             path = folder / archive.name
-            try:
+            with _telling_the_cure(remote, folder):
                 _download(archive, path, patience, verbose)
-            except OSError as error:
-                raise _with_cure(error, remote, folder) from error
             unpack(path, folder / path.stem)
             path.unlink()
 
@@ -215,15 +220,19 @@ def cure(names, folder):
     )
 
 
-def _with_cure(error, names, folder):
-    if error.errno is not None:
-        # Of this computer: a full disk, a folder that may not be written
-        return error
-    return OSError(
-        f"RAVDESS cannot be downloaded: {error}. Call again when the server can be "
-        "reached; what has come so far is kept and not downloaded again. Or "
-        f"{cure(names, folder)}."
-    )
+@contextmanager
+def _telling_the_cure(names, folder):
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            # Of this computer: a full disk, a folder that may not be written
+            raise
+        raise OSError(
+            f"RAVDESS cannot be downloaded: {error}. Call again when the server can "
+            "be reached; what has come so far is kept and not downloaded again. Or "
+            f"{cure(names, folder)}."
+        ) from error
 
 
 def _download(archive, path, patience, verbose):
@@ -254,12 +263,15 @@ def _check(path, record):
 
 
 def _check_space(folder, archives):
-    needed = sum(archive.size for archive in archives)
+    sizes = [archive.size for archive in archives]
+    # All unpacked, and the last archive
+    needed = sum(sizes) + max(sizes)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
-            f"{needed / 1e9:.1f} GB are to be downloaded to {folder}, where "
-            f"{free / 1e9:.1f} GB are free. Give another data_home, or fewer actors"
+            f"{len(sizes)} archives to be downloaded need {needed / 1e9:.1f} GB in "
+            f"{folder}, where {free / 1e9:.1f} GB are free. Give another data_home, or "
+            "fewer actors."
         )
 
 
