@@ -5,6 +5,9 @@ from collections import Counter
 
 from skmer.exceptions import DataFileError
 
+# Folders with more entries hold clips, not parts of a data set
+_MANY = 1000
+
 
 def check_root(root, what):
     """Return the folder of a data set as an absolute path.
@@ -55,12 +58,16 @@ def find_below(root, names, depth=3):
         for folder in level:
             with os.scandir(folder) as entries:
                 entries = sorted(entries, key=lambda entry: entry.name)
+            # A folder of clips, or of a folder a clip, which is not gone through
+            crowded = len(entries) > _MANY
             for entry in entries:
                 if entry.name in names:
                     found.setdefault(entry.name, entry.path)
-                elif not is_junk(entry.name) and entry.is_dir():
+                elif not crowded and not is_junk(entry.name) and entry.is_dir():
                     below.append(entry.path)
         level = below
+        if len(found) == len(set(names)):
+            break
     return found
 
 
