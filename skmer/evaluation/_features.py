@@ -69,6 +69,11 @@ def without(features, columns):
     masked : DataFrame
         A copy: NaN in columns of numbers, None in those of sequences.
     """
+    kinds = set(features.dtypes)
+    if len(kinds) == 1 and features.dtypes.iloc[0].kind == "f":
+        values = features.to_numpy(copy=True)
+        values[:, columns] = np.nan
+        return pd.DataFrame(values, index=features.index, columns=features.columns)
     series = {}
     gone = set(columns.tolist())
     for i in range(features.shape[1]):

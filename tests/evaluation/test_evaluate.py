@@ -30,6 +30,8 @@ from skmer.over_sampling import DropUnlabeled
 from skmer.preprocessing import ModalityImputer
 
 FAST = {"n_bootstraps": 20}
+# The model alone
+BARE = {**FAST, "references": False, "robustness": False, "literature": False}
 CV = StratifiedKFold(3, shuffle=True, random_state=1)
 
 
@@ -108,16 +110,7 @@ def test_the_literatures_score_is_the_best_epoch_of_each_fold(data, of_net):
 
 
 def test_what_is_asked_for_does_not_change_the_scores(data, of_net):
-    bare = evaluate(
-        net(),
-        *data,
-        cv=CV,
-        references=False,
-        literature=False,
-        robustness=False,
-        calibration=False,
-        **FAST,
-    )
+    bare = evaluate(net(), *data, cv=CV, calibration=False, **BARE)
     pd.testing.assert_frame_equal(bare.predictions, of_net.predictions)
     for name in ("references", "protocols", "robustness", "calibration"):
         assert getattr(bare, name) is None
@@ -199,7 +192,7 @@ def test_held_out_rows_have_no_say(data, partly):
     changed, watched = test[::2], test[1::2]
     X2, y2 = changed_rows(X, y, changed)
     assert (y2[changed] != y[changed]).all()
-    settings = {"cv": folds, "fit_alone": True, **FAST}
+    settings = {"cv": folds, **BARE}
     before, after = (
         evaluate(net(), *pair, **settings).predictions for pair in ((X, y), (X2, y2))
     )
@@ -237,7 +230,7 @@ def test_a_number_of_folds_needs_labels_for_all(data):
     y[:5] = None
     with pytest.raises(ValueError, match=r"5 of 90 .*UnlabeledInTrain\(4\)"):
         evaluate(net(), X, y, cv=4)
-    report = evaluate(net(), X, y, cv=UnlabeledInTrain(3), **FAST)
+    report = evaluate(net(), X, y, cv=UnlabeledInTrain(3), **BARE)
     assert report.facts["n_labelled"] == len(report.predictions) == 85
     assert not report.predictions.index.isin(X.index[:5]).any()
     assert (report.fold_scores["n_train"] + report.fold_scores["n_test"] == 90).all()
@@ -261,7 +254,7 @@ def test_a_model_that_takes_unlabelled_for_a_class_is_an_error(data, plain_model
     assert "fold 0" in raised.value.__notes__[0]
     steps = [("impute", ModalityImputer()), ("drop", DropUnlabeled())]
     model = SamplerPipeline([*steps, ("classify", LogisticRegression())])
-    report = evaluate(model, X, numbers, cv=cv, **FAST)
+    report = evaluate(model, X, numbers, cv=cv, **BARE)
     assert report.facts["classes"] == [0, 1, 2]
     assert "P(0)" in report.predictions
 
@@ -282,7 +275,7 @@ def test_groups_stay_together_and_are_drawn_together(data, plain_model):
     X, y = data
     speakers = pd.Series(np.arange(90) // 3 % 10, index=X.index)
     report = evaluate(
-        plain_model, X, y, cv=3, groups=speakers.sample(frac=1, random_state=0), **FAST
+        plain_model, X, y, cv=3, groups=speakers.sample(frac=1, random_state=0), **BARE
     )
     fold = report.predictions["fold"]
     assert (fold.groupby(speakers).nunique() == 1).all()
@@ -416,7 +409,7 @@ def test_a_step_that_learns_is_fitted_in_each_fold(files):
 def test_a_search_is_nested(data):
     X, y = data
     search = GridSearchCV(net(), {"lr": [1e-2, 1e-5]}, cv=2)
-    report = evaluate(search, X, y, cv=CV, **FAST)
+    report = evaluate(search, X, y, cv=CV, **{**BARE, "literature": True})
     predicted = cross_val_predict(search, X, y, cv=CV)
     assert report.predictions["predicted"].tolist() == predicted.tolist()
     assert report.facts["name"] == "GridSearchCV(AttentionFusionClassifier)"
@@ -454,7 +447,7 @@ def test_sequences_are_averaged_for_the_references():
 
 
 def test_repeats_use_other_seeds_and_are_averaged(data, of_net):
-    report = evaluate(net(), *data, cv=CV, n_repeats=2, **FAST)
+    report = evaluate(net(), *data, cv=CV, n_repeats=2, **BARE)
     first = report.predictions[report.predictions["repeat"] == 0]
     pd.testing.assert_frame_equal(first, of_net.predictions)
     second = report.predictions[report.predictions["repeat"] == 1]
@@ -472,7 +465,7 @@ def test_repeats_use_other_seeds_and_are_averaged(data, of_net):
 def test_a_model_without_seed_is_repeatable_and_global_seeds_stay(data):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     first, second = (
-        evaluate(net(random_state=None), *data, cv=CV, random_state=3, **FAST)
+        evaluate(net(random_state=None), *data, cv=CV, random_state=3, **BARE)
         for _ in range(2)
     )
     pd.testing.assert_frame_equal(first.predictions, second.predictions)
@@ -496,13 +489,13 @@ def test_folds_side_by_side_give_the_same(data, of_net):
 def test_splits_that_are_no_folds(data, plain_model):
     X, y = data
     cv = RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=0)
-    report = evaluate(plain_model, X, y, cv=cv, **FAST)
+    report = evaluate(plain_model, X, y, cv=cv, **BARE)
     assert report.folds is None
     assert len(report.predictions) == 180
     assert report.facts["n_units"] == 90
     assert "not kept" in report.to_markdown()
     given = [(np.arange(90) >= 30, np.arange(90) < 30)]
-    report = evaluate(plain_model, X, y, cv=given, **FAST)
+    report = evaluate(plain_model, X, y, cv=given, **BARE)
     assert report.predictions.index.tolist() == X.index[:30].tolist()
 
 
@@ -510,13 +503,13 @@ def test_named_folds_keep_their_names(data, plain_model, tmp_path):
     X, y = data
     part = np.where(np.arange(90) < 30, "test", "train")
     cv = ReferenceFolds(pd.Series(part, index=X.index), test="test", train="train")
-    report = evaluate(plain_model, X, y, cv=cv, **FAST)
+    report = evaluate(plain_model, X, y, cv=cv, **BARE)
     assert report.fold_scores["fold"].tolist() == ["test"]
     report.save(tmp_path / "r")
     again = ReferenceFolds.read(tmp_path / "r" / "folds.csv")
     assert again.test == ["test"]
     # An array is in the order of the folds
-    report = evaluate(plain_model, X.to_numpy(), y, cv=cv, **FAST)
+    report = evaluate(plain_model, X.to_numpy(), y, cv=cv, **BARE)
     assert len(report.predictions) == 30
 
 
@@ -538,8 +531,8 @@ def test_folds_that_cannot_be_scored_are_errors(data, plain_model):
 def test_y_is_read_by_clip_id(data, plain_model):
     X, y = data
     shuffled = pd.Series(y, index=X.index).sample(frac=1, random_state=0)
-    by_id = evaluate(plain_model, X, shuffled, cv=CV, **FAST)
-    by_order = evaluate(plain_model, X, pd.Series(y), cv=CV, **FAST)
+    by_id = evaluate(plain_model, X, shuffled, cv=CV, **BARE)
+    by_order = evaluate(plain_model, X, pd.Series(y), cv=CV, **BARE)
     pd.testing.assert_frame_equal(by_id.predictions, by_order.predictions)
     other = pd.Series(y, index=[*X.index[:89], "other"])
     with pytest.raises(ValueError, match="knows some clips of X and not others"):
