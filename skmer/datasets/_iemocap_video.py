@@ -1,6 +1,8 @@
 """Cut IEMOCAP's videos of dialogues into clips of one speaker."""
 
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from skmer.media import Cut, cut_video
 _LEFT, _RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 # A clip that holds less of its turn counts as cut off
 _LEAST = 0.5
+# Seconds after which nobody writes a file any more; writing one takes some
+_ABANDONED = 3600
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def cut_turns(turns, sessions, folder, n_jobs, verbose):
         jobs.append(_Dialogue(video, list(turns), list(targets)))
     for target_folder in {target.parent for job in jobs for target in job.targets}:
         target_folder.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target_folder)
     failures = {}
     work = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_cut_dialogue)(job) for job in jobs
@@ -71,6 +76,14 @@ def cut_turns(turns, sessions, folder, n_jobs, verbose):
             failures |= failed
             bar.update(len(job.turns))
     return {name: p for name, p in paths.items() if name not in failures}, failures
+
+
+def _remove_leftovers(folder):
+    """Remove what killed processes began to write; others may be writing now."""
+    for path in folder.glob(".*.mp4"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
 
 
 def _cut_dialogue(job):

@@ -1,5 +1,9 @@
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 
 import av
 import numpy as np
@@ -213,6 +217,45 @@ def test_clips_that_are_there_are_kept(original, home, tmp_path):
     assert sorted((mine / "iemocap").glob("Session?/*")) == paths
 
 
+SCRIPT = """
+import sys
+from skmer.datasets import load_iemocap
+print("ready", flush=True)
+sys.stdin.readline()
+load_iemocap(sys.argv[1], classes="all", data_home=sys.argv[2])
+"""
+
+
+def test_a_killed_run_goes_on(original, home, tmp_path):
+    load_iemocap(original, classes="all", data_home=home)
+    for attempt in range(5):
+        mine = tmp_path / str(attempt)
+        with subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(original), str(mine)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout.readline() == "ready\n"
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            while not list(mine.rglob("Ses*.mp4")) and process.poll() is None:
+                time.sleep(0.0005)
+            process.kill()
+        before = {p: p.stat().st_mtime_ns for p in mine.rglob("Ses*.mp4")}
+        if 0 < len(before) < 7:
+            break
+    assert 0 < len(before) < 7, "cutting was always faster"
+    left = mine / "iemocap" / "Session1" / ".Ses01F_impro01_F000.0123abcd.mp4"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    load_iemocap(original, classes="all", data_home=mine)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    for path in sorted(home.rglob("*.mp4")):
+        assert path.read_bytes() == (mine / path.relative_to(home)).read_bytes()
+    assert not left.exists()
+
+
 def test_clips_go_below_data_home(original):
     clips = load_iemocap(original)
     folder = skmer.get_config()["data_home"] / "iemocap" / "Session2"
@@ -220,7 +263,7 @@ def test_clips_go_below_data_home(original):
     assert path == str(folder / "Ses02F_impro03_M000.mp4")
 
 
-def test_processes_cut_the_same(original, home, tmp_path):
+def test_processes_cut_the_same(original, home, tmp_path, warm_workers):
     load_iemocap(original, classes="all", data_home=home)
     load_iemocap(original, classes="all", data_home=tmp_path, n_jobs=2)
     for path in sorted(home.glob("iemocap/*/*.mp4")):
