@@ -1,6 +1,8 @@
 """What the command prints besides results: warnings, notes and errors, in lines."""
 
 import os
+import re
+import shlex
 import sys
 import warnings
 from contextlib import contextmanager
@@ -13,21 +15,26 @@ _FOR_DEVELOPERS = (
     PendingDeprecationWarning,
     ResourceWarning,
 )
-# What messages of the library say, and the option that does it here.
-_OPTIONS = {
-    "allow_absolute": "--allow-absolute",
-    "delimiter=": "--delimiter",
-    "encoding=": "--encoding",
-    "group_column": "--groups",
-    "label_column": "--label-column",
-    "on_error='nan'": "--on-error nan",
-    "overwrite=True": "--overwrite",
-    "path_column": "--path-column",
-    "root=": "--root",
-    "sidecar_text=True": "--sidecar-text",
-    "streams parameter": "--streams",
-    "text_column": "--text-column",
-}
+# How messages of the library name parameters, and the options that set them; what
+# is given for them, if anything, is the group.
+_OPTIONS = [
+    (r"\ballow_absolute=True", "--allow-absolute"),
+    (r"\bdelimiter='([^']*)'", "--delimiter"),
+    (r"\bencoding='([^']*)'", "--encoding"),
+    (r"\bfold_column(?:='([^']*)'|=)?", "--fold-column"),
+    (r"\bgroup_column(?:='([^']*)'|=)?", "--groups"),
+    (r"\bid_column(?:='([^']*)'|=)?", "--id-column"),
+    (r"\blabel_column(?:='([^']*)'|=)?", "--label-column"),
+    (r"\bon_error='nan'", "--on-error nan"),
+    (r"\boverwrite=True", "--overwrite"),
+    (r"\bpath_column(?:='([^']*)'|=)?", "--path-column"),
+    (r"\broot='([^']*)'|(?<=\bas )root\b", "--root"),
+    (r"\bClipTable\(sidecar_text=True\)", "--sidecar-text"),
+    (r"\bits streams parameter|\bstreams parameter", "--streams"),
+    (r"\btext_column(?:='([^']*)'|=)?", "--text-column"),
+    (r"\btrusted=\[?'?([\w.]*)'?\]?", "--trust"),
+    (r"\bunlabelled=\(('[^']*',)?\)", "--unlabelled"),
+]
 
 
 class UsageError(Exception):
@@ -40,6 +47,9 @@ class ReaderGone(Exception):
 
 def result(text):
     """Print a result on stdout."""
+    # Names of files may be no text in the encoding of the screen
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(text)
     except BrokenPipeError as error:
@@ -74,18 +84,24 @@ def plainly(error):
 
 
 def words_of(error, args):
-    """Return what is told of an error, with the options that it is about."""
+    """Return what is told of an error, with options in place of parameters."""
     parts = [plainly(error), *getattr(error, "__notes__", ())]
-    options = [
-        f"{said.strip('=')} is {option}"
-        for said, option in _OPTIONS.items()
-        if said in " ".join(parts) and _has(args, option)
-    ]
-    if options:
-        parts.append(f"(On the command line {', '.join(options)}.)")
+    text = "\n".join(parts)
+    for said, option in _OPTIONS:
+        if _has(args, option):
+            text = re.sub(said, lambda found, o=option: _as_option(o, found), text)
     if not args.debug and not isinstance(error, UsageError):
-        parts.append("(--debug shows where.)")
-    return "\n".join(parts)
+        text += "\n(--debug shows where.)"
+    return text
+
+
+def _as_option(option, found):
+    value = found[1] if found.re.groups else None
+    if option == "--unlabelled":
+        value = (value or "").strip(",'")
+    elif value is None:
+        return option
+    return f"{option} {shlex.quote(value)}"
 
 
 def _has(args, option):

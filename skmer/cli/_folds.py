@@ -132,12 +132,14 @@ def _refuse_lone(clips, units, what):
     lone = {label: found for label, found in units.items() if len(found) < 2}
     if not lone:
         return
-    told = []
+    told, n_clips = [], 0
     for label, found in lone.items():
         rows = [row for members in found.values() for row in members]
+        n_clips = max(n_clips, len(rows))
         where = f"row{'s' * (len(rows) > 1)} {', '.join(rows[:10])}"
         told.append(f"{label!r} has one {what} ({where})")
-    cure = "Add clips of it, " if what == "clip" else "Use --groups none, add clips, "
+    # Several clips of one group can be divided
+    cure = "Add clips of it, " if n_clips == 1 else "Use --groups none, add clips, "
     raise UsageError(
         f"{clips.filename}: {'; '.join(told)}, which can be trained on or tested on, "
         f"not both. {cure}give it the label of another class, or leave its label "
