@@ -37,6 +37,7 @@ PACKAGES = [
     "model_selection",
     "modules",
     "over_sampling",
+    "persistence",
     "preprocessing",
     "recipes",
     "utils",

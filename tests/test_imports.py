@@ -36,6 +36,7 @@ LAYERS = {
     "label_refinement": 3,
     "semi_supervised": 3,
     "model_selection": 3,
+    "persistence": 4,
     "recipes": 4,
     "evaluation": 5,
     "cli": 6,
@@ -50,7 +51,7 @@ FORBIDDEN = {
 }
 TORCH_PARTS = {"modules", "fusion", "alignment"}
 # These may import torch too, but only where it is used: their import brings none.
-LAZY_TORCH_PARTS = {"_pretrained", "cli", "encoders", "enrichment"}
+LAZY_TORCH_PARTS = {"_pretrained", "cli", "encoders", "enrichment", "persistence"}
 # L0 may import each other in this order only.
 BASE_ORDER = ["exceptions", "_version", "_config", "_streams", "utils"]
 

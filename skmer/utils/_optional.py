@@ -12,6 +12,7 @@ EXTRAS = {
     "matplotlib.pyplot": "plot",
     "openai": "llm",
     "opensmile": "opensmile",
+    "skops.io": "persist",
 }
 
 
