@@ -22,12 +22,44 @@ def paper_encoders(streams, *, device, layer_pooling, **common):
         "video": VisualEncoder(
             "openai/clip-vit-large-patch14",
             regions=regions_of(streams),
-            preset="mertools",
             **common,
         ),
         "text": TextEncoder(
             "hfl/chinese-roberta-wwm-ext-large", preset="mertools", **common
         ),
+    }
+
+
+def check_option(name, value, options):
+    """Raise if a switch of a recipe is none of its options.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    value : object
+        What was given.
+    options : sequence of str or None
+        What there is.
+
+    Raises
+    ------
+    ValueError
+        If it is not there.
+    """
+    if value is not None and not isinstance(value, str) or value not in options:
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, options))}. Got {value!r}."
+        )
+
+
+def paper_training():
+    """Return how both papers train, as far as they say, as parameters of networks."""
+    return {
+        "lr": 5e-5,
+        "max_epochs": 200,
+        "gradient_clip_norm": 1.0,
+        "modality_dropout": 0.0,
     }
 
 
@@ -47,12 +79,9 @@ def refine_steps(refine, streams, *, n_jobs, random_state):
     -------
     steps : list of (str, sampler)
     """
+    check_option("refine", refine, ("posterior", "majority", None))
     if refine is None:
         return []
-    if refine not in ("posterior", "majority"):
-        raise ValueError(
-            f"refine must be 'posterior', 'majority' or None. Got {refine!r}."
-        )
     refiner = LabelRefiner(
         streams=streams, rule=refine, n_jobs=n_jobs, random_state=random_state
     )

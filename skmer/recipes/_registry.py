@@ -21,7 +21,7 @@ from skmer.recipes._mr_ccl import make_mr_ccl
 class Recipe:
     """A published system.
 
-    Attributes
+    Parameters
     ----------
     make : callable
         Function that returns the unfitted pipeline.
