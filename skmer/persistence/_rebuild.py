@@ -3,6 +3,7 @@
 import inspect
 import io
 import math
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,17 @@ from skmer.exceptions import ModelFormatError
 from skmer.persistence._records import Record
 from skmer.persistence._trust import MODULES, NETS, name_of, untrusted
 
+# What holds no records.
+_FINISHED = (
+    str,
+    int,
+    float,
+    np.generic,
+    np.ndarray,
+    type,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+)
 _PREFIXES = ("module__", "criterion__", "optimizer__")
 
 
@@ -50,7 +62,7 @@ class Rebuilder:
         value : object
             Containers and objects are the ones given, changed.
         """
-        if isinstance(value, (str, int, float, np.generic, np.ndarray, type)):
+        if isinstance(value, _FINISHED):
             return value
         if id(value) not in self._done:
             self._done[id(value)] = value, None
@@ -73,8 +85,7 @@ class Rebuilder:
             state = vars(value)
             for key in list(state):
                 state[key] = self(state[key])
-            if not callable(value) or hasattr(value, "get_params"):
-                self.placer(name_of(type(value)), state)
+            self.placer(name_of(type(value)), state)
         return value
 
     def _record(self, record):

@@ -6,10 +6,10 @@ constructor of a type in :data:`OBJECTS` runs. So a type may be listed if
 
 - neither ``__new__`` nor ``__setstate__`` imports, opens, unpickles or calls anything
   that the attributes name. scikit-learn's ``BaseEstimator.__setstate__`` compares a
-  version number; face detectors' ``__setstate__`` makes an empty store of threads;
-  no other type here has one. skorch's ``NeuralNet.__setstate__`` unpickles bytes: nets
-  are therefore no objects to skops but records, made from checked parameters and a
-  safetensors file (:data:`NETS`);
+  version number, ``IsotonicRegression``'s interpolates between two arrays, face
+  detectors' makes an empty store of threads; no other type here has one. skorch's
+  ``NeuralNet.__setstate__`` unpickles bytes: nets are therefore no objects to skops
+  but records, made from checked parameters and a safetensors file (:data:`NETS`);
 - its methods read what hostile attributes name with readers that run no code. Encoders
   load weights when they first encode: safetensors, or ``.bin`` files with
   ``weights_only=True``; ``PrecomputedEncoder`` reads ``.npy`` without pickles. What
