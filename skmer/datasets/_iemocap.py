@@ -180,9 +180,6 @@ def load_iemocap(
         _tell(failures, on_error)
     frame = _frame(turns)
     target = as_object_column(labels)
-    ratings = pd.DataFrame(ratings, dtype=object)
-    if len(ratings):
-        ratings = ratings[ratings["clip"].isin(frame.index)].reset_index(drop=True)
     return Bunch(
         data=clip_frame(
             [files[turn.name] for turn in turns],
@@ -194,7 +191,7 @@ def load_iemocap(
         groups=frame["speaker"].rename("speaker"),
         folds=frame["session"].rename("session"),
         frame=frame,
-        ratings=ratings,
+        ratings=_ratings(ratings, frame.index),
         root=root,
         DESCR=_describe(frame, target),
     )
@@ -269,6 +266,15 @@ def _frame(turns):
     frame = pd.DataFrame(rows, index=pd.Index(names, name="clip", dtype=object))
     strings = ["dialogue", "scenario", "speaker", "emotion"]
     return frame.astype(dict.fromkeys(strings, object))
+
+
+def _ratings(ratings, index):
+    strings = ["clip", "rater", "categories", "comment"]
+    scales = ["valence", "activation", "dominance"]
+    kept = [rating for rating in ratings if rating["clip"] in index]
+    columns = [*strings[:3], *scales, strings[3]]
+    frame = pd.DataFrame(kept, columns=columns, dtype=object)
+    return frame.astype(dict.fromkeys(scales, float))
 
 
 def _describe(frame, target):
