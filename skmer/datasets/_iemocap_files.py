@@ -147,7 +147,11 @@ def read_turns(session):
                     if first != f"{path}, line {number}":
                         problem = f"{current.name} is also in {first}"
                 if problem:
-                    problems.add(f"line {number}", f"{problem} ({line[:60]!r}).")
+                    problems.add(
+                        f"line {number}",
+                        f"{problem} ({line[:60]!r}). Copy the file from the release "
+                        "again.",
+                    )
                 else:
                     found.append(current)
         problems.raise_any()
