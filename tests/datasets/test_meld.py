@@ -181,9 +181,7 @@ def test_a_release_half_unpacked(release):
 def test_what_is_not_there_is_named(release, tmp_path):
     (release / "train.tar.gz").write_bytes(b"")
     shutil.rmtree(release / "train")
-    with pytest.raises(
-        DataFileError, match=r"train_splits.*packed in .*tar\.gz"
-    ):
+    with pytest.raises(DataFileError, match=r"train_splits.*packed in .*tar\.gz"):
         load_meld(release)
     (release / "dev_sent_emo.csv").unlink()
     with pytest.raises(DataFileError, match=r"no dev_sent_emo\.csv"):
