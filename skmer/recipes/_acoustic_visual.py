@@ -24,6 +24,7 @@ PARAM_GRID = {
     "align__hidden_size": [128, 256],
     "fuse__hidden_size": [128, 256],
     "fuse__dropout": [0.3, 0.5],
+    "fuse__weight_decay": [1e-5, 1e-2, 3e-2],
     "fuse__lr": [1e-3, 1e-4],
 }
 
@@ -65,7 +66,11 @@ def make_acoustic_visual(
     if align and {"audio", "video"} <= set(found):
         steps.append(("align", ContrastiveAligner("video", "audio", **learns)))
     fuse = AttentionFusionClassifier(
-        attention="per_stream", streams=streams, stream_heads=None, **learns
+        attention="per_stream",
+        streams=streams,
+        weight_decay=3e-2,
+        stream_heads=None,
+        **learns,
     )
     steps += [("scale", StandardScaler()), ("fuse", fuse)]
     return Pipeline(steps).set_output(transform="pandas")

@@ -15,6 +15,7 @@ _SHARES = (850 / 1248, 1000 / 1248)
 
 # The paper's own variations: over-sampling (Table 3) and second step (Table 4).
 PARAM_GRID = {
+    "classify__n_per_class": [0.1, 0.3],
     "classify__sampler__sampler__sampling_strategy": [
         at_least(number / 1248) for number in (800, 850, 900)
     ],
@@ -66,7 +67,8 @@ def make_mr_ccl(
     classify = AgreementSelfTrainingClassifier(
         net,
         AttentionFusionClassifier(streams=streams, device=device, stream_heads=None),
-        threshold=0.9,
+        threshold=None,
+        n_per_class=0.3,
         n_rounds=1 if self_training else 0,
         second_params={"lr": 5e-4},
         sampler=first,
