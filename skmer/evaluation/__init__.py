@@ -1,6 +1,7 @@
 """Honest reports of what a model is worth."""
 
+from skmer.evaluation._ablation import AblationReport, ablation
 from skmer.evaluation._evaluate import evaluate
 from skmer.evaluation._report import EvaluationReport
 
-__all__ = ["EvaluationReport", "evaluate"]
+__all__ = ["AblationReport", "EvaluationReport", "ablation", "evaluate"]

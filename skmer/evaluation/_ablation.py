@@ -1,0 +1,461 @@
+"""The ablation tables of the papers, on anybody's clips."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from skmer.evaluation._evaluate import evaluate
+from skmer.evaluation._ladders import LADDERS
+from skmer.evaluation._mertools_protocol import mertools_protocol
+from skmer.evaluation._resume import write_whole
+from skmer.evaluation._scores import SCORES
+from skmer.evaluation._setting import Setting, changes
+from skmer.utils import split_labels
+from skmer.utils._sklearn import HasMethods, Interval, StrOptions, validate_params
+
+_MERTOOLS = "MERTools protocol WAF"
+
+
+@dataclass
+class AblationReport:
+    """An ablation table that was run.
+
+    Parameters
+    ----------
+    title : str
+        Paper and table.
+    table : DataFrame
+        A row for each of the paper's. Columns: ``WAF``, ``UA`` and ``WA``, shares of
+        1 over all out-of-fold predictions, with ``_low`` and ``_high`` of the
+        bootstrap; ``repeat_std`` of WAF; ``best epoch WAF``, chosen on the fold that
+        is reported and so optimistic; columns of the protocol, where asked for;
+        ``folds``; ``status``, which is ``"run"`` or says why it was not;
+        ``changes``, parameters that differ from those of the row in ``against``;
+        and the paper's figures, in percent, as ``reported ...``.
+    models : dict of str to str
+        The pipeline of each row that was made.
+    facts : dict
+        Settings of the run.
+
+    Examples
+    --------
+    See :func:`ablation`.
+    """
+
+    title: str
+    table: pd.DataFrame
+    models: dict
+    facts: dict = field(default_factory=dict)
+
+    def to_markdown(self):
+        """Return the table as Markdown.
+
+        Returns
+        -------
+        text : str
+        """
+        reported = [c for c in self.table.columns if c.startswith("reported ")]
+        protocol = [_MERTOOLS] if _MERTOOLS in self.table.columns else []
+        optimistic = ["best epoch WAF", *protocol]
+        head = ["row", *SCORES, *optimistic, *reported, "changes"]
+        lines = [
+            f"# {self.title}",
+            "",
+            f"{self.facts['n_labelled']} labelled clips, {self.facts['n_repeats']} "
+            "seeds. Percent; in brackets the bootstrap interval. WAF: weighted F1; UA: "
+            "mean recall of classes; WA: accuracy. Best epoch"
+            + (" and the MERTools protocol are" if protocol else " is")
+            + " chosen on the very fold that is reported: optimistic. Reported: the "
+            "paper's figures, on its own data and models.",
+            "",
+            f"| {' | '.join(head)} |",
+            f"|{' --- |' * len(head)}",
+        ]
+        for name, row in self.table.iterrows():
+            if row["status"] != "run":
+                cells = [row["status"]] + [""] * (len(SCORES) - 1 + len(optimistic))
+            else:
+                cells = [_interval(row, score) for score in SCORES]
+                cells += [_percent(row[column]) for column in optimistic]
+            cells += ["" if pd.isna(row[c]) else f"{row[c]:.2f}" for c in reported]
+            changed = "; ".join(f"`{k}`: {v}" for k, v in row["changes"].items())
+            if changed and row["against"]:
+                changed = f"against {row['against']}: {changed}"
+            cells = [str(name), *cells, changed]
+            lines.append(f"| {' | '.join(c.replace('|', '&#124;') for c in cells)} |")
+        return "\n".join(lines) + "\n"
+
+    def save(self, folder):
+        """Write ``ablation.md``, ``ablation.csv`` and ``ablation.json``.
+
+        Parameters
+        ----------
+        folder : path
+            Made where it is not there; these files are replaced.
+
+        Returns
+        -------
+        folder : Path
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        table = self.table.assign(changes=self.table["changes"].map(json.dumps))
+        rows = json.loads(self.table.reset_index().to_json(orient="records"))
+        about = {"title": self.title, **self.facts, "rows": rows}
+        about["models"] = self.models
+        write_whole(folder / "ablation.md", self.to_markdown().encode())
+        write_whole(folder / "ablation.csv", table.to_csv(lineterminator="\n").encode())
+        text = json.dumps(about, indent=1, ensure_ascii=False)
+        write_whole(folder / "ablation.json", text.encode())
+        return folder
+
+
+@validate_params(
+    {
+        "name": [StrOptions(set(LADDERS))],
+        "X": ["array-like"],
+        "y": ["array-like"],
+        "encoders": [StrOptions({"offline", "paper"}), Mapping, None],
+        "streams": ["array-like"],
+        "annotators": [list, tuple, None],
+        "models": [Mapping, None],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split")],
+        "groups": ["array-like", None],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "rows": ["array-like", None],
+        "protocol": [StrOptions({"honest", "mertools"})],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "n_reruns": [Interval(Integral, 1, None, closed="left")],
+        "n_bootstraps": [Interval(Integral, 0, None, closed="left")],
+        "sidecar_text": ["boolean"],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "n_jobs": [Integral, None],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["verbose"],
+    },
+    prefer_skip_nested_validation=False,
+)
+def ablation(
+    name,
+    X,
+    y,
+    *,
+    encoders="offline",
+    streams=("audio", "video", "text"),
+    annotators=None,
+    models=None,
+    cv=5,
+    groups=None,
+    n_repeats=1,
+    rows=None,
+    protocol="honest",
+    n_draws=50,
+    n_reruns=6,
+    n_bootstraps=1000,
+    sidecar_text=False,
+    cache="default",
+    on_error="raise",
+    device="auto",
+    n_jobs=None,
+    random_state=0,
+    verbose=False,
+    folder=None,
+):
+    """Run the rows of a paper's ablation table on your clips.
+
+    Parameters
+    ----------
+    name : str
+        The table: ``"mmef-net"``, ``"ecmf"``, ``"acoustic-visual"``, ``"foal-net"``,
+        ``"mr-ccl"``, ``"mr-ccl-oversampling"`` or ``"mr-ccl-learning-rate"``.
+    X : list, Series or DataFrame of clips or features, of length n_clips
+        As recipes take them.
+    y : array-like of shape (n_clips,)
+        Labels; -1 among integers and None or NaN among strings are unlabelled.
+    encoders : {"offline", "paper"}, dict of str to transformer, or None, \
+            default="offline"
+        As recipes take it; None: X holds features.
+    streams : sequence of str, default=("audio", "video", "text")
+        The modalities that the clips have. Rows that add another are not run.
+    annotators : list of transformers, default=None
+        :class:`~skmer.enrichment.ChatAnnotator` or the like for the rows that add
+        labels and keywords of language models.
+    models : dict of str to str, default=None
+        Folders or ids of models to load in place of those that recipes name.
+    cv : int or splitter, default=5
+        As for :func:`evaluate`. Rows with one fold more need a number.
+    groups : Series indexed by clip id or array-like of length n_clips, default=None
+        Group, such as the speaker, of each clip.
+    n_repeats : int, default=1
+        Seeds a row.
+    rows : sequence of str, default=None
+        Names of rows to run; None runs all.
+    protocol : {"honest", "mertools"}, default="honest"
+        ``"mertools"`` adds a column with the score by that toolkit's protocol: the
+        best of ``n_draws`` random settings, each judged by its best epoch in the
+        folds that are reported, run ``n_reruns`` times again. It is optimistic, and
+        takes more than ``n_draws`` times as long.
+    n_draws, n_reruns : int, default=50 and 6
+        Of that protocol.
+    n_bootstraps : int, default=1000
+        Draws of the bootstrap; 0 gives no intervals.
+    sidecar_text : bool, default=False
+        Read the words from files beside the clips.
+    cache : "default", path or None, default="default"
+        Folder of the feature cache.
+    on_error : {"raise", "nan"}, default="raise"
+        What becomes of clips that cannot be read.
+    device : str, default="auto"
+        Where encoders and networks run.
+    n_jobs : int or None, default=None
+        Folds at a time.
+    random_state : int, default=0
+        Seed of all rows.
+    verbose : bool, default=False
+        Show a progress bar over rows.
+    folder : path or None, default=None
+        Where to keep the table and a report of each row. Rows and folds that are
+        finished there are not run again.
+
+    Returns
+    -------
+    report : AblationReport
+
+    Raises
+    ------
+    ValueError
+        If a row of ``rows`` is not in the table.
+
+    See Also
+    --------
+    evaluate : One model, with all that can be said of it.
+
+    Notes
+    -----
+    A row that lacks something, a model that cannot be loaded for example, is listed
+    with ``status`` "not run: needs ...". A row that then leaves the pipeline of the
+    row before as it is, is not run either. The papers' rows give labels by GPT-4 and
+    features by Baichuan2; here they are those of the given ``annotators`` and of the
+    recipe's text model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skmer.evaluation import ablation
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.tile(["happy", "sad"], 12)
+    >>> X = pd.DataFrame(rng.normal(size=(24, 2)) + 2 * (y == "sad")[:, None])
+    >>> X.columns = ["audio__0", "text__0"]
+    >>> report = ablation(
+    ...     "acoustic-visual", X, y, encoders=None, cv=2, n_bootstraps=0,
+    ...     rows=["HL", "HL(18)", "CLIPL"],
+    ... )
+    >>> report.table["status"].tolist()
+    ['run',
+     "not run: needs a speech model: encoders='paper', or one in encoders=",
+     'not run: needs the stream video']
+    """
+    ladder = LADDERS[name]
+    chosen = _chosen(ladder, rows)
+    setting = Setting(
+        X,
+        y,
+        encoders=encoders,
+        streams=streams,
+        annotators=annotators,
+        models=models or {},
+        common={
+            "sidecar_text": sidecar_text,
+            "cache": cache,
+            "on_error": on_error,
+            "device": device,
+            "random_state": int(random_state),
+        },
+    )
+    run = _Run(setting, X, y, cv, groups, protocol, folder)
+    run.settings = {
+        "n_repeats": int(n_repeats),
+        "n_bootstraps": int(n_bootstraps),
+        "n_jobs": n_jobs,
+        "random_state": int(random_state),
+    }
+    run.draws = {"n_draws": int(n_draws), "n_reruns": int(n_reruns)}
+    with tqdm(total=len(chosen), desc="Rows", disable=not verbose) as bar:
+        for row, wanted in run.planned(ladder, chosen):
+            run.add(ladder, row, wanted)
+            bar.update(wanted)
+    report = AblationReport(
+        ladder.title,
+        pd.DataFrame(run.found).set_index("row"),
+        run.models,
+        {
+            "name": name,
+            "protocol": protocol,
+            "n_clips": len(split_labels(y)[0]),
+            "n_labelled": int(split_labels(y)[0].sum()),
+            **run.settings,
+        },
+    )
+    if folder is not None:
+        report.save(folder)
+    return report
+
+
+def _chosen(ladder, rows):
+    names = [row.name for row in ladder.rows]
+    if rows is None:
+        return names
+    unknown = [name for name in rows if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{ladder.title} has no row {unknown[0]!r}. It has {', '.join(names)}."
+        )
+    return list(rows)
+
+
+class _Run:
+    """Makes the rows one after the other."""
+
+    def __init__(self, setting, X, y, cv, groups, protocol, folder):
+        self.setting, self.X, self.y = setting, X, y
+        self.cv, self.groups, self.protocol = cv, groups, protocol
+        self.folder = None if folder is None else Path(folder)
+        self.found, self.models, self.made, self.last = [], {}, {}, None
+
+    def planned(self, ladder, chosen):
+        """Yield rows and whether they were asked for; others are only compared with."""
+        for row in ladder.rows:
+            yield row, row.name in chosen
+
+    def add(self, ladder, row, wanted):
+        """Make a row and score it."""
+        model = self.build(row)
+        against = self.last if row.against is None else row.against
+        other = self.made.get(against)
+        n_folds = None if model is None else self.n_folds(row)
+        differs = {} if model is None or other is None else changes(model, other[0])
+        if model is not None and other is not None and n_folds != other[1]:
+            differs["cv"] = f"{other[1]} -> {n_folds}"
+        status = self.status(row, model, differs, other)
+        if model is not None:
+            self.made[row.name] = model, n_folds
+            self.last = row.name
+        if not wanted:
+            return
+        if model is not None:
+            self.models[row.name] = repr(model)
+        scores = {}
+        if status == "run":
+            scores = self.score(ladder, row, model, len(self.found))
+        empty = {} if self.found else _no_scores(self.protocol)
+        self.found.append(
+            {
+                "row": row.name,
+                **empty,
+                **scores,
+                "folds": n_folds,
+                "status": status,
+                "against": against if differs else None,
+                "changes": differs,
+                **{f"reported {k}": v for k, v in row.reported.items()},
+            }
+        )
+
+    def build(self, row):
+        """Return the row's pipeline, None where it lacks what the row is about."""
+        if self.setting.lacks(row, None) and not _needs_model(row):
+            return None
+        model = row.build(self.setting)
+        return None if self.setting.lacks(row, model) else model
+
+    def n_folds(self, row):
+        if not isinstance(self.cv, Integral):
+            return None
+        return int(self.cv) + row.more_folds
+
+    def status(self, row, model, differs, other):
+        """Return "run", or why a row is not."""
+        if model is None:
+            made = row.build(self.setting) if _needs_model(row) else None
+            return f"not run: needs {self.setting.lacks(row, made)}"
+        absent = self.setting.absent_models(model)
+        if absent:
+            return f"not run: needs {absent}"
+        if other is not None and not differs:
+            what = "folds by number" if row.more_folds else "something to change here"
+            return f"not run: needs {what}, as it equals {self.last or row.against}"
+        return "run"
+
+    def score(self, ladder, row, model, number):
+        cv = self.cv if self.n_folds(row) is None else self.n_folds(row)
+        place = None
+        if self.folder is not None:
+            slug = "".join(c if c.isalnum() else "-" for c in row.name).strip("-")
+            place = self.folder / f"{number + 1:02d}-{slug}"
+        report = evaluate(
+            model,
+            self.X,
+            self.y,
+            cv=cv,
+            groups=self.groups,
+            references=False,
+            robustness=False,
+            name=row.name,
+            folder=place,
+            **self.settings,
+        )
+        scores = {}
+        for name in SCORES:
+            found = report.scores.loc[name]
+            scores[name] = found["score"]
+            scores[f"{name}_low"], scores[f"{name}_high"] = found["low"], found["high"]
+        scores["repeat_std"] = report.scores.loc["WAF", "repeat_std"]
+        protocols = report.protocols
+        scores["best epoch WAF"] = (
+            np.nan if protocols is None else protocols.loc["literature", "WAF"]
+        )
+        scores["seconds"] = report.run_time["seconds"].sum()
+        if self.protocol == "mertools":
+            mean, std, best = mertools_protocol(
+                model,
+                self.X,
+                self.y,
+                recipe=ladder.recipe,
+                n_splits=self.n_folds(row) or 5,
+                n_jobs=self.settings["n_jobs"],
+                seed=self.settings["random_state"],
+                **self.draws,
+            )
+            scores[_MERTOOLS], scores[f"{_MERTOOLS} std"] = mean, std
+            scores[f"{_MERTOOLS} setting"] = json.dumps(best, default=repr)
+        return scores
+
+
+def _needs_model(row):
+    """Tell whether what a row lacks can only be seen from its pipeline."""
+    return not {"layers", "words"}.isdisjoint(row.needs)
+
+
+def _no_scores(protocol):
+    names = [f"{name}{end}" for name in SCORES for end in ("", "_low", "_high")]
+    names += ["repeat_std", "best epoch WAF", "seconds"]
+    if protocol == "mertools":
+        names += [_MERTOOLS, f"{_MERTOOLS} std"]
+    return dict.fromkeys(names, np.nan)
+
+
+def _percent(share):
+    return "" if pd.isna(share) else f"{100 * share:.1f}"
+
+
+def _interval(row, name):
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    text = _percent(row[name])
+    return text if pd.isna(low) else f"{text} ({_percent(low)} to {_percent(high)})"

@@ -1,0 +1,242 @@
+"""Ablation tables: rows differ, rows that lack something say what, scores are real."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.metrics import f1_score
+from tiny_image_models import image_model
+from tiny_models import speech_model
+from tiny_text_models import text_model
+
+from skmer.enrichment import ChatAnnotator
+from skmer.evaluation import ablation, evaluate
+from skmer.evaluation._ladders import LADDERS
+from skmer.evaluation._mertools_protocol import mertools_protocol
+from skmer.evaluation._setting import Setting, changes
+from skmer.model_selection import ReferenceFolds
+from skmer.recipes import make_foal_net, make_mr_ccl
+from skmer.utils._seeds import seeded_clone
+
+CLASSES = ("happy", "neutral", "sad", "worried")
+
+
+@pytest.fixture(scope="module")
+def features():
+    """Features of all streams; classes of unequal size, a few clips unlabelled."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.array(CLASSES, dtype=object), [18, 14, 10, 8])
+    streams = ("audio", "video__face", "video__frame", "text")
+    X = pd.DataFrame(
+        rng.normal(size=(len(y), 12)),
+        columns=[f"{stream}__{i}" for stream in streams for i in range(3)],
+        index=[f"clip{i}" for i in range(len(y))],
+    )
+    for i, label in enumerate(CLASSES):
+        X.loc[y == label, X.columns[i::4]] += 2
+    y[::10] = None
+    return X, y
+
+
+def _setting(encoders, y, annotators=None):
+    clips = [f"{i}.mp4" for i in range(len(y))]
+    common = {
+        "sidecar_text": False,
+        "cache": "default",
+        "on_error": "raise",
+        "device": "cpu",
+        "random_state": 0,
+    }
+    return Setting(
+        clips,
+        y,
+        encoders=encoders,
+        streams=("audio", "video", "text"),
+        annotators=annotators,
+        models={},
+        common=common,
+    )
+
+
+@pytest.mark.parametrize("encoders", ["offline", "paper"])
+@pytest.mark.parametrize("name", LADDERS)
+def test_every_row_changes_the_pipeline(name, encoders, features):
+    _, y = features
+    annotator = ChatAnnotator("m", CLASSES, base_url="http://localhost:1/v1")
+    setting = _setting(encoders, y, [annotator])
+    made, last = {}, None
+    for row in LADDERS[name].rows:
+        if any(need.startswith("features of") for need in row.needs):
+            continue
+        model = row.build(setting)
+        clone(model)
+        against = row.against or last
+        if against is not None:
+            other, folds = made[against]
+            lacks = setting.lacks(row, model)
+            differs = changes(model, other) or row.more_folds != folds
+            assert differs or lacks, row.name
+        made[row.name] = model, row.more_folds
+        last = row.name
+
+
+def test_paper_rows_lack_nothing_but_other_networks(features):
+    annotator = ChatAnnotator("m", CLASSES, base_url="http://localhost:1/v1")
+    setting = _setting("paper", features[1], [annotator])
+    lacking = {
+        row.name
+        for ladder in LADDERS.values()
+        for row in ladder.rows
+        if setting.lacks(row, row.build(setting))
+    }
+    assert lacking == {"EmoNet", "SENet", "ResNet"}
+
+
+def test_changes_are_told_by_parameter():
+    found = changes(make_mr_ccl(noise=False), make_mr_ccl())
+    assert list(found) == ["classify__estimator__noise_range"]
+    assert "(0.0, 0.0)" in found["classify__estimator__noise_range"]
+    assert changes(make_foal_net(), make_foal_net()) == {}
+
+
+def test_scores_are_those_of_the_pipeline(features, tmp_path):
+    X, y = features
+    rows = ["HL", "HLFT(16-21) + CLIPL", "HLFT(16-21)"]
+    options = {"encoders": None, "n_bootstraps": 20}
+    folds = ReferenceFolds.from_labels(y, clips=X, n_splits=3, random_state=3)
+    report = ablation(
+        "acoustic-visual", X, y, cv=folds, rows=rows, folder=tmp_path, **options
+    )  # fmt: skip
+    assert report.table.index.tolist() == ["HL", "HLFT(16-21)", "HLFT(16-21) + CLIPL"]
+    assert (report.table["status"] == "run").all()
+    row = LADDERS["acoustic-visual"].rows[0]
+    setting = _setting(None, y)
+    setting.streams = tuple(dict.fromkeys(c.rpartition("__")[0] for c in X.columns))
+    model = row.build(setting)
+    predicted = np.empty(len(y), dtype=object)
+    for train, test in folds.split(X, y):
+        fitted = clone(model).fit(X.iloc[train], y[train])
+        predicted[test] = fitted.predict(X.iloc[test])
+    known = predicted != np.array(None)
+    expected = f1_score(
+        y[known].astype(str), predicted[known].astype(str), average="weighted"
+    )
+    assert report.table.loc["HL", "WAF"] == pytest.approx(expected, abs=1e-12)
+    found = report.table.loc["HLFT(16-21) + CLIPL"]
+    assert found["against"] == "HLFT(16-21)"
+    assert list(found["changes"]) == ["fuse__streams"]
+    assert found["reported validation WAF"] == 84.34
+    text = (tmp_path / "ablation.md").read_text()
+    assert "| HLFT(16-21) |" in text and "optimistic" in text
+    saved = json.loads((tmp_path / "ablation.json").read_text())
+    assert [row["row"] for row in saved["rows"]] == report.table.index.tolist()
+    table = pd.read_csv(tmp_path / "ablation.csv", index_col="row")
+    np.testing.assert_allclose(table["WAF"], report.table["WAF"])
+    # Finished rows are read back
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/finished/*.npz")}
+    assert times
+    again = ablation(
+        "acoustic-visual", X, y, cv=folds, rows=rows, folder=tmp_path, **options
+    )
+    assert times == {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/finished/*.npz")}
+    pd.testing.assert_series_equal(again.table["WAF"], report.table["WAF"])
+
+
+def test_rows_that_lack_something_say_what(features):
+    X, y = features
+    X = X.drop(columns=[c for c in X.columns if c.startswith("video__frame")])
+    labelled = pd.notna(y)
+    report = ablation(
+        "ecmf", X[labelled], y[labelled], encoders=None, cv=3, n_bootstraps=0,
+        rows=["+ dual-branch video", "+ RoBERTa", "+ GPT-4 labels", "+ six folds"],
+    )  # fmt: skip
+    status = report.table["status"]
+    assert status["+ dual-branch video"] == "not run: needs the stream video__frame"
+    assert "encoders='paper'" in status["+ RoBERTa"]
+    assert "annotators=[" in status["+ GPT-4 labels"]
+    assert status["+ six folds"] == "run"
+    assert report.table.loc["+ six folds", "folds"] == 4
+    assert report.table.loc["+ six folds", "changes"] == {"cv": "3 -> 4"}
+    assert report.table["WAF"].notna().tolist() == (status == "run").tolist()
+    assert "not run: needs the stream video__frame" in report.to_markdown()
+    few = ablation(
+        "mr-ccl", X[labelled], y[labelled], encoders=None, cv=3, n_bootstraps=0,
+        rows=["w/o pseudo labels"],
+    )  # fmt: skip
+    assert "unlabelled clips" in few.table.loc["w/o pseudo labels", "status"]
+
+
+def test_absent_models_are_named(small_clips, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    report = ablation(
+        "acoustic-visual", small_clips.paths, list("abc" * 2), encoders="paper",
+        cv=2, rows=["HL(18)"], models={"openai/clip-vit-large-patch14": "nobody/none"},
+    )  # fmt: skip
+    assert report.table.loc["HL(18)", "status"].startswith(
+        "not run: needs the model TencentGameMate/chinese-hubert-large ("
+    )
+
+
+def test_models_of_the_user_take_the_place_of_those_named(small_clips):
+    models = {
+        "TencentGameMate/chinese-hubert-large": speech_model("hubert-large"),
+        "openai/clip-vit-large-patch14": image_model("clip"),
+        "Qwen/Qwen2.5-7B": text_model("bert"),
+    }
+    report = ablation(
+        "acoustic-visual", small_clips.paths, list("abc" * 2), encoders="paper",
+        models={name: str(path) for name, path in models.items()}, cv=2,
+        n_bootstraps=0, rows=["HL", "CLIPL"],
+    )  # fmt: skip
+    assert report.table["status"].tolist() == ["run", "run"]
+    assert report.table["WAF"].notna().all()
+
+
+def test_protocol_of_mertools(features):
+    X, y = features
+    setting = _setting(None, y)
+    setting.streams = ("audio", "video__face", "text")
+    model = LADDERS["mr-ccl"].rows[0].build(setting)
+    model.set_params(fuse__max_epochs=3)
+    options = {"recipe": "mertools-attention", "n_splits": 3, "n_draws": 3}
+    mean, std, best = mertools_protocol(model, X, y, n_reruns=2, seed=1, **options)
+    assert set(best) == {"fuse__hidden_size", "fuse__dropout", "fuse__lr"}
+    assert 0 < mean <= 1 and std > 0
+    assert mertools_protocol(model, X, y, n_reruns=2, seed=1, **options)[0] == mean
+    # What it reports is the best epoch of the fold that is reported
+    honest = evaluate(
+        seeded_clone(model, 1).set_params(**best), X[pd.notna(y)], y[pd.notna(y)],
+        cv=3, references=False, robustness=False, n_bootstraps=0,
+    )  # fmt: skip
+    protocols = honest.protocols["WAF"]
+    assert protocols["literature"] >= protocols["honest"]
+    report = ablation(
+        "mr-ccl", X, y, encoders=None, cv=_Folds(), rows=["baseline"], n_bootstraps=0,
+        protocol="mertools", n_draws=1, n_reruns=2,
+    )  # fmt: skip
+    assert report.table["MERTools protocol WAF"].notna().all()
+    assert "MERTools protocol WAF" in report.to_markdown()
+
+
+class _Folds:
+    """Two folds of the labelled rows, all else in training."""
+
+    def split(self, X, y=None, groups=None):
+        rows = np.arange(len(y))
+        known = pd.notna(y)
+        for part in (0, 1):
+            test = known & (rows % 2 == part)
+            yield rows[~test], rows[test]
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        return 2
+
+
+def test_unknown_rows_and_tables(features):
+    X, y = features
+    with pytest.raises(ValueError, match="has no row 'w/o everything'. It has"):
+        ablation("mr-ccl", X, y, encoders=None, rows=["w/o everything"])
+    with pytest.raises(ValueError, match="'mr-ccl-oversampling'"):
+        ablation("mrccl", X, y, encoders=None)
