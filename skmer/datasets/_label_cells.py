@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from skmer.datasets._problems import name_rows
+from skmer.datasets._problems import NAMED, name_rows
 from skmer.utils import as_object_column
 
 # What programs write where something is missing
@@ -91,6 +91,38 @@ def twins(target, rows):
                 f"are one, write them alike: {rarer!r} is in {name_rows(where)}."
             )
     return sentences
+
+
+def lone_classes(target, rows):
+    """Return a sentence on classes that have one clip, if there are any.
+
+    Parameters
+    ----------
+    target : sequence of (str or None)
+        Labels.
+    rows : sequence of str
+        Row of each.
+
+    Returns
+    -------
+    sentences : list of str
+        One or none.
+    """
+    found = {}
+    for label, row in zip(target, rows, strict=True):
+        if label is not None:
+            found.setdefault(label, []).append(row)
+    lone = {label: rows[0] for label, rows in found.items() if len(rows) == 1}
+    if not lone:
+        return []
+    named = [f"{label!r} (row {row})" for label, row in lone.items()][:NAMED]
+    more = f" and {len(lone) - NAMED} more" if len(lone) > NAMED else ""
+    has = "A class has" if len(lone) == 1 else f"{len(lone)} classes have"
+    return [
+        f"{has} one clip: {', '.join(named)}{more}. It can be trained on or tested on, "
+        "not both. Add clips of the class, give them the label of another, or leave "
+        "the label empty."
+    ]
 
 
 def read_groups(table, column, index, required, problems):

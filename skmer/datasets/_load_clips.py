@@ -7,11 +7,17 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from skmer.datasets._classes import count_classes, single_clips
 from skmer.datasets._columns import find_column, need_column
 from skmer.datasets._csv import read_table
 from skmer.datasets._files import clip_frame, find_files
-from skmer.datasets._label_cells import read_folds, read_groups, read_labels, twins
+from skmer.datasets._folders import count_lines
+from skmer.datasets._label_cells import (
+    lone_classes,
+    read_folds,
+    read_groups,
+    read_labels,
+    twins,
+)
 from skmer.datasets._paths import Root
 from skmer.datasets._problems import Problems, name_rows
 from skmer.exceptions import DataFileError
@@ -216,13 +222,8 @@ def load_clips(
         )
     problems.raise_any()
     if require_labels:
-        singles = [
-            f"The class {label!r} has one clip, row {row}, which can be trained on or "
-            "tested on, not both. Add clips of it, give it the label of another "
-            "class, or leave its label empty."
-            for label, row in single_clips(target, table.rows).items()
-        ]
-        for sentence in twins(target, table.rows) + singles:
+        sentences = twins(target, table.rows) + lone_classes(target, table.rows)
+        for sentence in sentences:
             warnings.warn(f"{table.path}: {sentence}", stacklevel=3)
     words = table.columns[columns["text"]] if columns["text"] else [""] * len(table)
     clips = Bunch(
@@ -316,17 +317,14 @@ def _key(files):
 
 
 def _describe(clips):
-    counts = count_classes(clips.target)
-    lines = [
-        f"{len(clips.target)} clips of {clips.filename}",
-        "",
-        f"Files below {clips.root}.",
-        "Classes: "
-        + (", ".join(f"{name} {n}" for name, n in counts.items()) or "none")
-        + f"; {sum(label is None for label in clips.target)} clips are unlabelled.",
-    ]
     words = clips.data["text"].notna().sum()
-    lines.append(f"{words} clips have words.")
+    lines = [
+        f"{len(clips.target)} clips of {clips.filename}, files below {clips.root}.",
+        "",
+        count_lines(clips.target),
+        "",
+        f"{words} clips have words.",
+    ]
     if clips.groups is not None:
         lines.append(
             f"Groups (column {clips.groups.name!r}): {clips.groups.nunique()}."

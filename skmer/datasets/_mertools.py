@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from skmer.datasets._classes import count_classes
 from skmer.datasets._files import clip_frame
+from skmer.datasets._folders import count_lines
 from skmer.datasets._mer_files import find_videos, read_words
 from skmer.datasets._mertools_sets import (
     MER_CLASSES,
@@ -358,12 +358,9 @@ def _feature_settings(features, names):
 
 def _describe(clips, path):
     title = SETS[clips.dataset].title if clips.dataset else "Labels of MERTools"
-    counts = count_classes(clips.target)
     lines = [title, "", f"{len(clips.target)} clips of {path}:"]
     for part, number in clips.corpora.value_counts(sort=False).items():
         labelled = clips.target[(clips.corpora == part).to_numpy()]
         n_labelled = sum(label is not None for label in labelled)
         lines.append(f"    {part:<8} {number:>7,}, {n_labelled:,} labelled")
-    lines.append("Classes:")
-    lines += [f"    {name:<10} {number:>7,}" for name, number in counts.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "Classes:", count_lines(clips.target)]) + "\n"

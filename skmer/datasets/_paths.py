@@ -109,8 +109,7 @@ class Root:
         )
 
     def _relative(self, path):
-        for folder in self._names:
-            prefix = os.path.join(folder, "")
+        for prefix in self._names:
             if os.path.normcase(path).startswith(os.path.normcase(prefix)):
                 return path[len(prefix) :]
         return None
@@ -118,7 +117,8 @@ class Root:
     @cached_property
     def _names(self):
         """The folder, and where it really is: absolute paths may say either."""
-        return list(dict.fromkeys([self.folder, os.path.realpath(self.folder)]))
+        folders = dict.fromkeys([self.folder, os.path.realpath(self.folder)])
+        return [os.path.join(folder, "") for folder in folders]
 
     @cached_property
     def _above(self):

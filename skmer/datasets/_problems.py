@@ -3,7 +3,7 @@
 from skmer.exceptions import DataFileError
 
 # How many rows a message names
-_NAMED = 10
+NAMED = 10
 
 
 class Problems:
@@ -23,7 +23,7 @@ class Problems:
     @property
     def is_full(self):
         """Whether further problems are counted only."""
-        return self.count >= _NAMED
+        return self.count >= NAMED
 
     def add(self, where, what):
         """Take down a problem.
@@ -73,6 +73,6 @@ def name_rows(rows):
     rows = [str(row) for row in rows]
     if len(rows) == 1:
         return f"row {rows[0]}"
-    if len(rows) > _NAMED:
-        return f"rows {', '.join(rows[:_NAMED])} and {len(rows) - _NAMED} more"
+    if len(rows) > NAMED:
+        return f"rows {', '.join(rows[:NAMED])} and {len(rows) - NAMED} more"
     return f"rows {', '.join(rows[:-1])} and {rows[-1]}"

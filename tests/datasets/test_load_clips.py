@@ -11,7 +11,6 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 
 from skmer.clips import ClipTable
 from skmer.datasets import load_clips, make_clips
-from skmer.datasets._classes import refuse_rare_classes
 from skmer.exceptions import DataFileError
 from skmer.model_selection import ReferenceFolds
 from skmer.preprocessing import GroupStandardScaler
@@ -82,7 +81,7 @@ def test_what_is_loaded(load, folder):
     assert clips.rows.tolist() == ["2", "3", "4", "5", "6"]
     assert clips.frame["note"].tolist() == ["x", "", "y", "", ""]
     assert clips.root == str(folder) and clips.filename == str(folder / "clips.csv")
-    assert "happy 2, sad 2; 1 clips are unlabelled" in clips.DESCR
+    assert "(unlabelled)      1\n    happy             2" in clips.DESCR
     assert "Groups (column 'speaker'): 2." in clips.DESCR
     again = pickle.loads(pickle.dumps(clips))
     pd.testing.assert_frame_equal(again.data, clips.data)
@@ -134,7 +133,7 @@ def test_a_tsv_is_read_by_its_name_and_pandas_own_files_are_taken(load, folder):
         {"path": ["clips/a.mp4", "d.wav"], "label": [0, np.nan], "other": [1.5, None]}
     )
     frame.to_csv(folder / "pandas.csv")
-    with pytest.warns(UserWarning, match="'0.0' has one clip, row 2"):
+    with pytest.warns(UserWarning, match=r"one clip: '0.0' \(row 2\)"):
         clips = load_clips(folder / "pandas.csv")
     assert clips.target.tolist() == ["0.0", None]
 
@@ -250,30 +249,24 @@ def test_two_columns_of_one_name(load):
     assert "row 1: two columns are called 'path'. Rename" in _told(load, text)
 
 
-def test_a_class_with_one_clip(load, folder):
+def test_a_class_with_one_clip(load):
     text = GOOD.replace("d.wav,sad", "d.wav,angry").replace("b.mp4,sad", "b.mp4,happy")
-    with pytest.warns(UserWarning, match="'angry' has one clip, row 5") as caught:
-        clips = load(text)
+    with pytest.warns(UserWarning, match=r"one clip: 'angry' \(row 5\)\.") as caught:
+        load(text)
     assert caught[0].filename == __file__ and len(caught) == 1
-    with pytest.raises(DataFileError) as error:
-        refuse_rare_classes(clips, 3)
-    message = str(error.value)
-    assert "'angry' has 1 clip (row 5)" in message and "'happy'" not in message
-    assert "Add clips" in message and "folds, give" not in message
+    assert "'happy'" not in str(caught[0].message)
+    assert "Add clips of the class" in str(caught[0].message)
     # Clips to be predicted are not judged
     load(text, require_labels=False)
 
 
-def test_folds_need_a_class_in_as_many_groups(load):
-    clips = load(
-        "path,label,speaker\nclips/a.mp4,x,s\nclips/b.mp4,x,s\nclips/c.mp4,y,s\n"
-        "d.wav,y,t\n"
-    )
-    refuse_rare_classes(clips, 2)
-    with pytest.raises(DataFileError, match=r"'x' has 1 speaker \(rows 2 and 3\)"):
-        refuse_rare_classes(clips, 2, grouped=True)
-    with pytest.raises(DataFileError, match="make 2 folds, give"):
-        refuse_rare_classes(clips, 3)
+def test_a_column_of_words_for_labels(load):
+    rows = "".join(f"clips/{i}.mp4,what {i} says\n" for i in range(13))
+    with pytest.warns(UserWarning) as caught:
+        load("path,label\n" + rows, check_files=False)
+    (message,) = (str(warning.message) for warning in caught)
+    assert "13 classes have one clip: 'what 0 says' (row 2), " in message
+    assert "'what 9 says' (row 11) and 3 more" in message
 
 
 def test_duplicate_rows(load, folder):
@@ -500,7 +493,6 @@ def test_from_a_table_of_twenty_clips_to_scores(tmp_path):
     )
     table.to_csv(tmp_path / "data" / "clips.csv", index=False)
     clips = load_clips(tmp_path / "data" / "clips.csv")
-    refuse_rare_classes(clips, 2, grouped=True)
     model = make_mertools_attention(cache=tmp_path / "cache", random_state=0)
     # What is known of clips is found by the ids of the table
     scale = GroupStandardScaler(clips.groups).set_output(transform="pandas")
