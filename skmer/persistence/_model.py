@@ -92,6 +92,10 @@ def save_model(model, folder, *, overwrite=False):
     from the weights, with a new optimiser, and ``staged_predict_proba`` has no epochs.
     Encoders are kept by the name of their model, not with its weights.
 
+    A process that is killed while it replaces a model leaves the old one, the new one
+    or, for the moment between two renames, none under that name; hidden folders
+    ``.<name>.*.part`` and ``.<name>.*.old`` beside it are its leftovers.
+
     Examples
     --------
     >>> import tempfile
@@ -158,8 +162,9 @@ def load_model(folder, *, trusted=(), device=None):
         What to trust besides the types of skmer, scikit-learn and imbalanced-learn
         that skmer knows to be harmless: your own encoders and functions
         (``"my_package.MyEncoder"``), scikit-learn's trees
-        (``"sklearn.tree._tree.Tree"``), servers (their ``base_url``) and
-        ``"trust_remote_code"``. An error names what is missing.
+        (``"sklearn.tree._tree.Tree"``), servers (their ``base_url``),
+        ``"trust_remote_code"`` and attention kernels of hubs. An error names what is
+        missing.
     device : str, default=None
         Where encoders and nets are to run. None: where they did; on the CPU, with a
         warning, if the GPU is not here.

@@ -4,6 +4,16 @@ import numpy as np
 
 from skmer.exceptions import ModelFormatError
 
+# Other names are those of repositories, whose code transformers would load.
+_ATTENTIONS = {
+    None,
+    "eager",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flex_attention",
+    "sdpa",
+}
+
 
 class Placer:
     """Fits what a model was saved with to where it is loaded.
@@ -43,7 +53,9 @@ class Placer:
         """
         if "device" in attributes:
             attributes["device"] = self._placed(attributes["device"])
-        if attributes.get("cache", None) not in (None, "default"):
+            if attributes.get("device_map") is not None and self._moved(attributes):
+                attributes["device_map"] = None
+        if attributes.get("cache") not in (None, "default"):
             attributes["cache"] = "default"
         for key in ("memory", "callbacks"):
             if attributes.get(key) not in (None, "disable"):
@@ -55,6 +67,13 @@ class Placer:
             self._ask(
                 "trust_remote_code",
                 f"{name} runs Python code that {attributes.get('model')!r} brings",
+            )
+        attention = attributes.get("attn_implementation")
+        if attention not in _ATTENTIONS:
+            self._ask(
+                str(attention),
+                f"{name} takes compiled code from a hub "
+                f"(attn_implementation={attention!r})",
             )
         for key in ("base_url", "api_key_env"):
             if isinstance(attributes.get(key), str):
@@ -71,11 +90,20 @@ class Placer:
     def _placed(self, device):
         if device is None or self.device is not None:
             return self.device or device
-        text = str(device)
-        if text.startswith("cuda") and not _has_cuda(text):
-            self.absent.add(text)
-            return "cpu"
-        return device
+        several = device if isinstance(device, (list, tuple)) else [device]
+        absent = [str(one) for one in several if not _is_here(str(one))]
+        self.absent.update(absent)
+        return "cpu" if absent else device
+
+    def _moved(self, attributes):
+        """Tell whether the parts of a model can no longer lie where they were."""
+        if self.device is not None:
+            return True
+        places = attributes["device_map"]
+        if not isinstance(places, dict):
+            return False
+        names = (f"cuda:{p}" if isinstance(p, int) else str(p) for p in places.values())
+        return not all(map(_is_here, names))
 
     def _ask(self, word, what):
         if word not in self.trust.words:
@@ -85,7 +113,10 @@ class Placer:
             )
 
 
-def _has_cuda(name):
+def _is_here(name):
+    """Tell whether a device is on this machine."""
+    if not name.startswith("cuda"):
+        return True
     import torch
 
     if not torch.cuda.is_available():

@@ -529,6 +529,10 @@ def test_attributes_that_reach_outside(features, folder, tmp_path):
     place = save_model(code, tmp_path / "code")
     refused(place, r"runs Python code.*trusted=\['trust_remote_code'\]")
     assert load_model(place, trusted=["trust_remote_code"]).trust_remote_code
+    kernel = SpeechEncoder("someone/model", attn_implementation="evil/kernel")
+    place = save_model(kernel, tmp_path / "kernel")
+    refused(place, r"compiled code from a hub.*trusted=\['evil/kernel'\]")
+    load_model(place, trusted=["evil/kernel"])
     server = "http://somewhere.example/v1"
     chat = ChatAnnotator("m", ["a", "b"], base_url=server, api_key_env="AWS_SECRET")
     place = save_model(chat, tmp_path / "chat")

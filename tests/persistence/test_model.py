@@ -40,6 +40,7 @@ from skmer.encoders import (
     OpenFaceEncoder,
     PrecomputedEncoder,
     SpeechEncoder,
+    TextEncoder,
     VisualEncoder,
 )
 from skmer.enrichment import (
@@ -381,8 +382,14 @@ def test_trees_are_asked_about(features, tmp_path):
     with pytest.raises(ModelFormatError, match="sklearn.tree._tree.Tree"):
         load_model(folder)
     trusted = json.loads((folder / "manifest.json").read_text())["trusted_by_name"]
-    twin = load_model(folder, trusted=trusted)
-    assert same(twin.predict_proba(X), model.predict_proba(X))
+    public = [
+        "sklearn.ensemble.RandomForestClassifier",
+        "sklearn.tree.DecisionTreeClassifier",
+        "sklearn.tree._tree.Tree",
+    ]
+    for names in (trusted, public):
+        twin = load_model(folder, trusted=names)
+        assert same(twin.predict_proba(X), model.predict_proba(X))
 
 
 @pytest.mark.parametrize(
@@ -464,6 +471,10 @@ def test_a_model_from_a_gpu_loads_without_one(features, clips, tmp_path):
     save_model(encoder, tmp_path / "encoder")
     assert load_model(tmp_path / "encoder", device="cpu").device == "cpu"
     assert load_model(folder, device="cpu")[-1].device == "cpu"
+    text = TextEncoder("some/model", device=["cuda:0", "cuda:1"], device_map={"": 0})
+    with pytest.warns(UserWarning, match="cuda:0, cuda:1 is not here"):
+        twin = load_model(save_model(text, tmp_path / "text"))
+    assert twin.device == "cpu" and twin.device_map is None
 
 
 def test_folders_of_caches_stay_behind(tmp_path):
