@@ -128,6 +128,8 @@ def make_mmef_net(
     =====================  ======================  ===============================
     HuBERT, CLIP, RoBERTa  ``encoders="paper"``;   nothing to download; any other
                            default ``"offline"``   transformer fits in
+    faces and frames of    8 of each a clip;       images cost most of the time
+    the clip               ``n_frames=None``: all  of encoding on a CPU
     words with labels,     ``annotators=``;        one pass of one prompt for all
     keywords and cues of   default: the words      clips; models are the user's
     GPT-4 and Qwen-Omni    alone
