@@ -1,5 +1,7 @@
 """The MER challenges' own files."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -221,3 +223,16 @@ def test_mer2025_from_files_to_a_submission(tmp_path):
     listed = tmp_path / "track_all_candidates.csv"
     assert to_submission(held_out, predictions, file, candidates=listed, n_rows=3) == 3
     assert pd.read_csv(file)["name"].tolist() == names[12:15]
+
+
+def test_folders_of_a_folder_a_clip_are_not_gone_through(mer2024, monkeypatch):
+    for i in range(1001):
+        (mer2024 / "openface_face" / f"sample_{i}").mkdir(parents=True)
+    opened, scandir = [], os.scandir
+    monkeypatch.setattr(
+        os, "scandir", lambda path: opened.append(path) or scandir(path)
+    )
+    (mer2024 / "label-transcription.csv").unlink()
+    assert load_mer2024(mer2024, video=False).data["text"].isna().all()
+    assert any(path.endswith("openface_face") for path in opened)
+    assert not any("openface_face/" in path for path in opened)
