@@ -122,7 +122,8 @@ def evaluate(
         Name of the model in the report; None takes the class of its last step.
     folder : path or None, default=None
         Folder of the report. Folds are kept there as they finish, so that a run that
-        was stopped goes on; the report is saved there in the end.
+        was stopped goes on, and one with more repeats or draws begins where the last
+        one ended; the report is saved there in the end.
 
     Returns
     -------
@@ -171,7 +172,7 @@ def evaluate(
     run = _Evaluation(X, y, groups, cv, random_state)
     task = Task(references, literature, robustness, True, fit_alone)
     name = name_of(model) if name is None else name
-    settings = {**vars(task), "n_repeats": int(n_repeats), "seed": int(random_state)}
+    settings = {**vars(task), "seed": int(random_state)}
 
     start = time.perf_counter()
     rest, features = split_off_extraction(clone(model), X)

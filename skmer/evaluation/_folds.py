@@ -87,12 +87,26 @@ def make_splits(X, rows, cv, random_state):
         )
         return _checked(folds.split(_index_of(X, rows), rows.y), rows), folds
     if hasattr(cv, "split"):
-        splits = _checked(cv.split(X, rows.y, rows.groups), rows)
+        splits = _checked(_split(cv, X, rows), rows)
     else:
         splits = _checked(cv, rows)
     if isinstance(cv, ReferenceFolds):
         return splits, cv
     return splits, _as_folds(X, rows, splits, cv)
+
+
+def _split(cv, X, rows):
+    try:
+        return list(cv.split(X, rows.y, rows.groups))
+    except (TypeError, ValueError) as error:
+        n_without = int((~rows.labelled).sum())
+        if not n_without or getattr(cv, "takes_unlabeled", False):
+            raise
+        raise ValueError(
+            f"{type(cv).__name__} cannot split clips of which {n_without} of "
+            f"{len(rows.codes)} have no label. Let it split the labelled ones: "
+            f"cv=skmer.model_selection.UnlabeledInTrain({cv})."
+        ) from error
 
 
 def fold_names(folds, rows, splits):

@@ -59,7 +59,7 @@ def _in_short(report):
     """Say in words what the tables say."""
     name, scores = report.facts["name"], report.scores
     low, high = scores.loc["WAF", ["low", "high"]]
-    between = "" if np.isnan(low) else f", probably {percent(low)} to {percent(high)}"
+    between = "" if np.isnan(low) else f" (interval {percent(low)} to {percent(high)})"
     waf = percent(scores.loc["WAF", "score"])
     sentences = [
         f"Weighted F1 of {name} on clips it was not trained on: {waf}{between}."
@@ -250,7 +250,10 @@ def _robustness(report):
     found = report.robustness
     if found is None:
         return Section(title, _absent(report, "robustness"))
-    sentences = ["Trained on everything; the modality is removed from test clips only."]
+    sentences = [
+        "Trained on everything; the modality is removed from test clips only. The "
+        "references get training means in its place, a network of skmer masks it."
+    ]
     if "robustness" in report.notes:
         sentences += _absent(report, "robustness")
     table = pd.DataFrame({"missing": found["missing"].to_list()}, found["system"])

@@ -28,6 +28,7 @@ from skmer.fusion import AttentionFusionClassifier, CrossAttentionFusionClassifi
 from skmer.model_selection import ReferenceFolds, UnlabeledInTrain
 from skmer.over_sampling import DropUnlabeled
 from skmer.preprocessing import ModalityImputer
+from skmer.recipes import make_mertools_attention
 
 FAST = {"n_bootstraps": 20}
 # The model alone
@@ -233,6 +234,8 @@ def test_a_number_of_folds_needs_labels_for_all(data):
     report = evaluate(net(), X, y, cv=UnlabeledInTrain(3), **BARE)
     assert report.facts["n_labelled"] == len(report.predictions) == 85
     assert not report.predictions.index.isin(X.index[:5]).any()
+    with pytest.raises(ValueError, match=r"UnlabeledInTrain\(StratifiedKFold"):
+        evaluate(net(), X, y, cv=CV)
     assert (report.fold_scores["n_train"] + report.fold_scores["n_test"] == 90).all()
     again = list(report.folds.split(X, y))
     for (train, test), (train2, test2) in zip(
@@ -366,6 +369,21 @@ def test_clips_are_encoded_once_and_scored_as_by_cross_validation(files, tmp_pat
     predicted = cross_val_predict(model, paths, y, cv=CV)
     assert fast.predictions["predicted"].tolist() == predicted.tolist()
     assert fast.predictions.index.tolist() == paths
+
+
+def test_a_recipe_on_video_files(small_clips):
+    model = make_mertools_attention(sidecar_text=True, random_state=0)
+    rows = np.arange(6)
+    cv = [(rows[rows % 2 != fold], rows[rows % 2 == fold]) for fold in range(2)]
+    paths, y = small_clips.paths, small_clips.target
+    report = evaluate(model, paths, y, cv=cv, n_bootstraps=0)
+    predicted = cross_val_predict(model, paths, y, cv=cv)
+    assert report.predictions["predicted"].tolist() == predicted.tolist()
+    assert report.facts["modalities"] == ["audio", "video", "text"]
+    assert report.weights.columns.tolist() == ["audio", "text", "video"]
+    assert report.facts["extraction"] > 0 and not report.notes
+    assert len(report.robustness) == 3 * 7
+    assert "features of all clips" in report.to_markdown()
 
 
 def in_columns(encoder):

@@ -66,10 +66,12 @@ def test_a_run_that_was_interrupted_goes_on(numbers, tmp_path, capsys):
     loaded = EvaluationReport.load(folder)
     pd.testing.assert_frame_equal(loaded.predictions, whole.predictions)
 
-    # Other draws are other tables of the same folds
-    more = evaluate(model, *numbers, folder=folder, **{**SETTINGS, "n_bootstraps": 50})
-    assert n_fits(log) == 5 + 4
+    # Other draws are other tables of the same folds; repeats are more folds
+    more = {**SETTINGS, "n_bootstraps": 50, "n_repeats": 2}
+    more = evaluate(model, *numbers, folder=folder, **more)
+    assert n_fits(log) == 5 + 4 + 4
     assert more.facts["n_bootstraps"] == 50
+    assert len(more.predictions) == 2 * len(numbers[1])
 
 
 def test_a_network_goes_on_with_all_its_parts(data, tmp_path):
@@ -132,30 +134,29 @@ class Unpicklable(float):
         return self
 
 
-def test_fingerprints_are_the_same_in_another_process(tmp_path):
+def test_fingerprints_are_the_same_in_another_process():
     code = (
-        "import numpy as np, pandas as pd;"
-        "from sklearn.pipeline import make_pipeline;"
-        "from sklearn.preprocessing import StandardScaler;"
-        "from skmer.fusion import AttentionFusionClassifier;"
-        "from skmer.evaluation._resume import fingerprint;"
-        "m = make_pipeline(StandardScaler(), AttentionFusionClassifier("
-        "streams=('a', 'b')));"
-        "X = pd.DataFrame({'a__0': [1.0, 2.0]}, index=['x', 'y']);"
-        "print(fingerprint(m, X, np.array(['u', None], object), None,"
-        " [(np.arange(1), np.arange(1))], {'a': 1}, {}))"
+        "import numpy as np, pandas as pd\n"
+        "from sklearn.pipeline import make_pipeline\n"
+        "from sklearn.preprocessing import StandardScaler\n"
+        "from skmer.fusion import AttentionFusionClassifier\n"
+        "from skmer.evaluation._resume import fingerprint\n"
+        "net = AttentionFusionClassifier(streams=('a', 'b'))\n"
+        "X = pd.DataFrame({'a__0': [1.0, 2.0]}, index=['x', 'y'])\n"
+        "rows = np.array(['u', None], object), None, [(np.arange(1), np.arange(1))]\n"
+        "found = fingerprint(make_pipeline(StandardScaler(), net), X, *rows, {'a': 1},"
+        " {})\n"
     )
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(found) == 1
+    here = {}
+    exec(code, here)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(found)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+    )
+    assert done.stdout.strip() == str(here["found"])
 
 
 def test_clips_count_by_content(tmp_path):
