@@ -57,8 +57,7 @@ def folds_of(args, clips):
 def _new_folds(args, clips):
     from skmer.model_selection import ReferenceFolds
 
-    units, what = _units(clips)
-    _refuse_lone(clips, units, what)
+    _refuse_lone(args, clips)
     n_splits = args.cv
     if n_splits is None:
         n_splits = _fitting(args, clips)
@@ -118,30 +117,23 @@ def _smallest(clips):
     return min(rows.items(), key=lambda item: len(item[1]))
 
 
-def _units(clips):
-    """Return the rows of the clips, or groups, of each class, and what these are."""
-    of = clips.data.index if clips.groups is None else clips.groups
-    units = {label: {} for label in clips.target_names}
-    for label, unit, row in zip(clips.target, of, clips.rows, strict=True):
-        if label is not None:
-            units[label].setdefault(unit, []).append(str(row))
-    return units, "clip" if clips.groups is None else clips.groups.name
-
-
-def _refuse_lone(clips, units, what):
-    lone = {label: found for label, found in units.items() if len(found) < 2}
-    if not lone:
-        return
-    told, n_clips = [], 0
-    for label, found in lone.items():
-        rows = [row for members in found.values() for row in members]
-        n_clips = max(n_clips, len(rows))
-        where = f"row{'s' * (len(rows) > 1)} {', '.join(rows[:10])}"
-        told.append(f"{label!r} has one {what} ({where})")
-    # Several clips of one group can be divided
-    cure = "Add clips of it, " if n_clips == 1 else "Use --groups none, add clips, "
-    raise UsageError(
-        f"{clips.filename}: {'; '.join(told)}, which can be trained on or tested on, "
-        f"not both. {cure}give it the label of another class, or leave its label "
-        "empty, so that it counts as unlabelled."
-    )
+def _refuse_lone(args, clips):
+    """Refuse classes of one clip, and warn of those of one group."""
+    for label in clips.target_names:
+        mine = [i for i, other in enumerate(clips.target) if other == label]
+        rows = ", ".join(str(clips.rows.iloc[i]) for i in mine[:10])
+        if len(mine) == 1:
+            raise UsageError(
+                f"{clips.filename}: the class {label!r} has one clip (row {rows}), "
+                "which can be trained on or tested on, not both. Add clips of it, give "
+                "it the label of another class, or leave its label empty, so that it "
+                "counts as unlabelled."
+            )
+        if clips.groups is not None and clips.groups.iloc[mine].nunique() == 1:
+            what = clips.groups.name
+            note(
+                args,
+                f"The class {label!r} has one {what} (rows {rows}): where it is tested "
+                "nothing is trained on the class, so all count as mistakes. Add clips "
+                f"of other {what}s, or let --groups none divide them.",
+            )

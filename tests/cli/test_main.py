@@ -90,7 +90,7 @@ def test_errors_are_told_without_traceback(failing, capsys):
 def test_unforeseen_errors_keep_their_name(failing, capsys):
     failing(lambda args: {}["clip"])
     assert main(["doctor"]) == 1
-    assert "error: KeyError: KeyError 'clip'" in capsys.readouterr().err
+    assert "error: KeyError: 'clip'\n" in capsys.readouterr().err
 
 
 def test_warnings_are_one_line_and_come_once(failing, capsys):

@@ -1,0 +1,324 @@
+"""extract, fit, predict and refine do what they say, on real clips."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skmer.encoders import AcousticEncoder, PrecomputedEncoder
+from skmer.evaluation import EvaluationReport
+from skmer.model_selection import ReferenceFolds
+
+FIT = ["--set=fuse__max_epochs=2", "--streams=audio,text"]
+
+
+@pytest.fixture
+def broken(newcomer):
+    """A table with a file that is no clip, in row 3."""
+    (newcomer.folder / "broken.mp4").write_text("no clip")
+    newcomer.frame.loc[1, "path"] = "broken.mp4"
+    return newcomer.table("broken.csv")
+
+
+def _rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_extracts_what_encoders_give(skmer, newcomer):
+    table = newcomer.table()
+    code, out, _ = skmer("extract", table, "-o", "f.npz", "--streams", "audio,text")
+    assert code == 0 and out.startswith("f.npz: 20 clips, ")
+    assert skmer("extract", table, "-o", "f.csv", "--streams", "audio,text")[0] == 0
+    assert skmer("extract", table, "-o", "folder", "--streams", "audio")[0] == 0
+    frame = pd.read_csv("f.csv", index_col="clip")
+    with np.load("f.npz", allow_pickle=False) as file:
+        assert file["clips"].tolist() == frame.index.tolist()
+        assert file["names"].tolist() == frame.columns.tolist()
+        np.testing.assert_array_equal(file["features"], frame.astype(np.float32))
+    paths = [str(newcomer.folder / clip) for clip in frame.index]
+    encoder = AcousticEncoder(on_error="nan").set_output(transform="pandas")
+    expected = encoder.transform(paths)
+    np.testing.assert_array_equal(
+        frame.filter(regex="^audio__").to_numpy(np.float32), expected
+    )
+    again = PrecomputedEncoder("folder/audio-UTT", on_error="nan")
+    there = expected.notna().any(axis=1).to_numpy()
+    np.testing.assert_array_equal(
+        again.transform(np.array(paths)[there]), expected[there]
+    )
+
+
+def test_extracts_parquet(skmer, newcomer):
+    pytest.importorskip("pyarrow")
+    table = newcomer.table()
+    assert skmer("extract", table, "-o", "new/f.parquet", "--streams=audio")[0] == 0
+    assert skmer("extract", table, "-o", "f.csv", "--streams=audio")[0] == 0
+    frame = pd.read_parquet("new/f.parquet")
+    assert frame.index.name == "clip"
+    pd.testing.assert_frame_equal(
+        frame, pd.read_csv("f.csv", index_col="clip", dtype=dict.fromkeys(frame, "f4"))
+    )
+
+
+def test_extracts_sequences_to_a_folder_only(skmer, newcomer):
+    arguments = ["extract", newcomer.table(), "--streams=audio"]
+    arguments += ["--set=audio__pooling=null"]
+    code, _, err = skmer(*arguments, "-o", "f.csv")
+    assert code == 2 and "gives sequences" in err
+    assert skmer(*arguments, "-o", "folder")[0] == 0
+    files = list(Path("folder/audio-FRA").glob("*.npy"))
+    assert len(files) >= 19 and np.load(files[0]).ndim == 2
+
+
+def test_extract_lists_files_that_cannot_be_read(skmer, broken):
+    code, out, err = skmer("extract", broken, "-o", "f.csv", "--streams=audio,video")
+    assert code == 0 and "2 files could not be read" in err
+    failed = _rows("f.failures.csv")
+    assert [(row["clip"], row["stream"]) for row in failed] == [
+        ("broken.mp4", "audio"),
+        ("broken.mp4", "video"),
+    ]
+    assert pd.read_csv("f.csv", index_col="clip").loc["broken.mp4"].isna().all()
+    code, _, err = skmer(
+        "extract", broken, "-o", "g.csv", "--streams=audio", "--on-error=raise"
+    )
+    assert code == 1 and "broken.mp4" in err and not Path("g.csv").exists()
+    assert "Traceback" not in err
+
+
+def test_nothing_is_overwritten_unasked(skmer, newcomer):
+    table = newcomer.table()
+    Path("f.csv").write_text("mine")
+    Path("full").mkdir()
+    Path("full", "file").write_text("mine")
+    for command in (
+        ["extract", table, "-o", "f.csv"],
+        ["extract", table, "-o", "full"],
+        ["refine", table, "-o", "f.csv"],
+        ["refine", table, "-o", "g.csv", "--report", "f.csv"],
+        ["evaluate", "ecmf", table, "-o", "full"],
+        ["fit", "ecmf", table, "-o", "full"],
+        ["fit", "ecmf", table, "-o", "f.csv"],
+    ):
+        code, out, err = skmer(*command)
+        assert code == 2 and not out, command
+    # What is no model, and no report, is not replaced at all
+    for command in ("fit", "evaluate"):
+        assert skmer(command, "ecmf", table, "-o", "full", "--overwrite")[0] == 2
+    assert Path("f.csv").read_text() == Path("full", "file").read_text() == "mine"
+    assert (
+        skmer("extract", table, "-o", "f.csv", "--streams=text", "--overwrite")[0] == 0
+    )
+    assert Path("f.csv").read_text().startswith("clip,text__")
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["extract", "TABLE", "-o", "f.xlsx"], "not as .xlsx"),
+        (["extract", "TABLE", "-o", "f.csv", "--text-model=x", "--streams=audio"],
+         "Add text to --streams"),
+        (["extract", "TABLE", "-o", "f.csv", "--set", "audio__rat=8000"],
+         "Did you mean audio__rate"),
+        (["extract", "TABLE", "-o", "f.csv", "--set", "audio"], "must be name=value"),
+        (["fit", "ecmf", "TABLE", "-o", "m", "--set", "refine=votes"],
+         "refine must be one of"),
+        (["fit", "ecmf", "TABLE", "-o", "m", "--set", "device=cpu"],
+         "set by --device"),
+        (["fit", "mertools-attention", "TABLE", "-o", "m",
+          "--set", "fuse__hidden_size=big"], "'hidden_size' parameter"),
+        (["evaluate", "ecmf", "TABLE", "-o", "r", "--cv=3", "--fold-file=f.csv"],
+         "Give one of"),
+        (["evaluate", "ecmf", "TABLE", "-o", "r", "--fold-file=f.csv"],
+         "There is no file 'f.csv'"),
+        (["evaluate", "ecmf", "TABLE", "-o", "r", "--cv=1"], "from 2 on"),
+        (["evaluate", "ecmf", "TABLE", "-o", "r", "--cv=9"], "--cv 3"),
+        (["refine", "TABLE", "-o", "r.csv", "--decisions=d.csv"],
+         "There is no file 'd.csv'"),
+        (["refine", "TABLE", "-o", "r.csv", "--extra-labels=llm"],
+         "no column 'llm'"),
+        (["predict", "TABLE", "m"], "The model comes first"),
+        (["predict", ".", "no.mp4"], "there is no file 'no.mp4'"),
+        (["predict", ".", "data"], "is a folder"),
+        (["predict", ".", "TABLE", "-o", "p.txt"], "not as .txt"),
+        (["predict", ".", "TABLE", "TABLE"], "stands alone"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_told_before_any_work(skmer, newcomer, arguments, told):
+    table = newcomer.table()
+    code, out, err = skmer(*(table if a == "TABLE" else a for a in arguments))
+    assert code == 2, err
+    assert told in err and "Traceback" not in err and not out
+
+
+def test_fits_saves_and_predicts(skmer, newcomer, broken):
+    pytest.importorskip("skops")
+    newcomer.frame = newcomer.frame.drop(index=1)
+    newcomer.frame.loc[4, "label"] = None
+    table = newcomer.table()
+    code, out, err = skmer("fit", "mertools-attention", table, "-o", "model", *FIT)
+    assert code == 0 and "mertools-attention of 18 clips, 6 classes" in out
+    assert "1 without a label" in err
+    assert skmer("predict", "model", table, "-o", "p.csv")[0] == 0
+    rows = _rows("p.csv")
+    assert [row["clip"] for row in rows] == newcomer.frame["path"].tolist()
+    chances = [name for name in rows[0] if name.startswith("p_")]
+    assert chances == [f"p_{name}" for name in sorted({*newcomer.frame.label.dropna()})]
+    for row in rows:
+        values = [float(row[name]) for name in chances]
+        assert sum(values) == pytest.approx(1, abs=1e-4) and not row["error"]
+        assert row["label"] == chances[int(np.argmax(values))].removeprefix("p_")
+    first = str(newcomer.folder / newcomer.frame["path"].iloc[0])
+    bad = str(newcomer.folder / "broken.mp4")
+    code, out, err = skmer("predict", "model", first, bad)
+    assert code == 1 and not out and "broken.mp4" in err and "--on-error nan" in err
+    code, out, err = skmer("predict", "model", first, bad, "--on-error", "nan")
+    assert code == 0 and "1 of 2 clips could not be read" in err
+    good, lost = csv.DictReader(out.splitlines())
+    assert good["label"] and not good["error"] and not lost["label"]
+    assert "audio: " in lost["error"] and "no media format" in lost["error"]
+    assert skmer("predict", "model", bad, "--on-error=nan", "-o", "p.jsonl")[0] == 1
+    (line,) = Path("p.jsonl").read_text().splitlines()
+    assert json.loads(line)["probabilities"] is None
+
+
+def test_predictions_are_those_of_the_model(skmer, newcomer):
+    pytest.importorskip("skops")
+    from skmer.datasets import load_clips
+    from skmer.persistence import load_model
+
+    table = newcomer.table()
+    assert skmer("fit", "mertools-attention", table, "-o", "model", *FIT)[0] == 0
+    assert skmer("predict", "model", table, "-o", "p.jsonl")[0] == 0
+    said = [json.loads(line) for line in Path("p.jsonl").read_text().splitlines()]
+    model = load_model("model")
+    expected = model.predict_proba(load_clips(table).data)
+    np.testing.assert_allclose(
+        [[row["probabilities"][name] for name in model.classes_] for row in said],
+        expected,
+        atol=1e-6,
+    )
+
+
+def test_one_class_cannot_be_fitted(skmer, newcomer):
+    pytest.importorskip("skops")
+    newcomer.frame["label"] = "happy"
+    code, _, err = skmer("fit", "ecmf", newcomer.table(), "-o", "model")
+    assert code == 2 and "two classes or more" in err
+
+
+def test_refines_labels(skmer, newcomer):
+    frame = newcomer.frame
+    Path("d.csv").write_text(
+        f"clip,decision\n{frame.path[0]},sad\n{frame.path[1]},drop\n"
+    )
+    frame.loc[0, "label"] = "angry"
+    frame["llm"] = ["happy", "", *frame.label[2:]]
+    more = ["--streams=audio,text", "--decisions=d.csv", "--extra-labels=llm"]
+    more += ["--report=report.csv", "--label-studio=tasks.json"]
+    code, out, err = skmer("refine", newcomer.table(), "-o", "refined.csv", *more)
+    assert code == 0, err
+    assert "Left out 1 clip" in out and f"--root {newcomer.folder}" in out
+    refined = pd.read_csv("refined.csv", keep_default_na=False)
+    kept = frame.drop(index=1).fillna("")
+    pd.testing.assert_frame_equal(
+        refined[kept.columns], kept.reset_index(drop=True), check_dtype=False
+    )
+    assert refined.label_refined[0] == "sad" and refined.label_changed[0] == "yes"
+    changed = refined[refined.label != refined.label_refined]
+    assert changed.label_changed.eq("yes").all()
+    assert f"Changed {len(changed)} of 20 labels" in out
+    report = pd.read_csv("report.csv").set_index("clip")
+    assert report.loc[frame.path[0], "decided_by"] == "person"
+    tasks = json.loads(Path("tasks.json").read_text())
+    assert {task["data"]["clip"] for task in tasks} == set(report.index)
+    assert tasks[0]["data"]["video"].startswith("/data/local-files/?d=clips/")
+    assert Path("tasks.xml").exists()
+    code, _, err = skmer("refine", "refined.csv", "-o", "b.csv", "--root", "data")
+    assert code == 2 and "has a column 'label_refined' already" in err
+
+
+def test_label_studio_export_is_a_decision(skmer, newcomer):
+    answer = {"type": "choices", "from_name": "emotion", "to_name": "video"}
+    answer["value"] = {"choices": ["sad"]}
+    clip = newcomer.frame.path[0]
+    newcomer.frame.loc[0, "label"] = "happy"
+    export = [{"data": {"clip": clip}, "annotations": [{"result": [answer]}]}]
+    Path("export.json").write_text(json.dumps(export))
+    code, _, err = skmer(
+        "refine", newcomer.table(), "-o", "r.csv", "--decisions=export.json",
+        "--streams=audio,text",
+    )  # fmt: skip
+    assert code == 0, err
+    assert _rows("r.csv")[0]["label_refined"] == "sad"
+
+
+def test_folds_come_from_a_file_or_a_column(skmer, newcomer):
+    quick = [*FIT, "--no-references", "--no-literature", "--no-robustness"]
+    folds = [i % 3 for i in range(20)]
+    newcomer.frame["fold"] = folds
+    table = newcomer.table()
+    code, _, err = skmer("evaluate", "mertools-attention", table, "-o", "a", *quick)
+    assert code == 0 and "Folds: those of the column 'fold', 3." in err
+    used = ReferenceFolds.read("a/folds.csv").folds
+    assert used.tolist() == folds
+    other = newcomer.table("b.csv", newcomer.frame.drop(columns="fold"))
+    file = ["--fold-file", "a/folds.csv"]
+    code, _, err = skmer(
+        "evaluate", "mertools-attention", other, "-o", "b", *file, *quick
+    )
+    assert code == 0 and "Folds: those of a/folds.csv, 3." in err
+    first, second = EvaluationReport.load("a"), EvaluationReport.load("b")
+    pd.testing.assert_frame_equal(first.predictions, second.predictions)
+    assert first.facts["n_folds"] == 3
+
+
+def test_settings_and_seeds_reach_the_model(skmer, newcomer):
+    code, out, err = skmer(
+        "evaluate", "mertools-attention", newcomer.table(), "-o", "report", *FIT,
+        "--set", "fuse__hidden_size=7", "--seeds", "2", "--seed", "3", "--cv", "3",
+        "--no-literature", "--no-robustness", "--no-references", "--quiet",
+        "--streams=text", "--groups=none",
+    )  # fmt: skip
+    assert (code, err) == (0, "") and "mertools-attention" in out
+    facts = EvaluationReport.load("report").facts
+    assert "hidden_size=7" in facts["model"] and "max_epochs=2" in facts["model"]
+    assert (facts["n_repeats"], facts["seed"], facts["n_folds"]) == (2, 3, 3)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_keeps_what_is_done(skmer, newcomer):
+    command = ["evaluate", "mertools-attention", newcomer.table(), "-o", "report"]
+    command += ["--streams=text", "--seeds=500", "--groups=none", "--cv=2"]
+    command += ["--set=fuse__max_epochs=2", "--no-references", "--no-literature"]
+    finished = Path("report", "finished")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skmer", *command], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until = time.monotonic() + 120
+        while not list(finished.glob("*.npz")) and time.monotonic() < until:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "the same command goes on from there" in err and "Traceback" not in err
+    done = len(list(finished.glob("*.npz")))
+    assert 0 < done < 1000 and not Path("report", "report.json").exists()
+    # Other settings do not go on from these folds; --overwrite begins anew
+    command += ["--seeds=1"]
+    code, _, err = skmer(*command)
+    assert code == 1 and "another evaluation" in err
+    assert skmer(*command, "--overwrite")[0] == 0
+    assert len(list(finished.glob("*.npz"))) == 2
