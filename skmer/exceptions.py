@@ -56,6 +56,15 @@ class MediaLimitError(MediaError):
     """A clip asks for more time or memory than it may take.
 
     Caches do not remember it: the limits are no part of what a clip is known by.
+
+    Parameters
+    ----------
+    clip : str
+        The file.
+    stage : str
+        What was being done, as for :class:`MediaError`.
+    reason : str
+        Which limit it meets, and how to raise that.
     """
 
 

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import soxr
 
-from skmer.exceptions import MediaError
+from skmer.exceptions import MediaError, MediaLimitError
 from skmer.media._container import check_sound, too_long
 
 # Weight of each loudspeaker in the mix, before the weights are scaled to sum 1
@@ -222,8 +222,17 @@ def check_rate(rate):
     return int(rate)
 
 
-def undecodable(path, stage, n_packets):
+def undecodable(path, stream, n_packets, max_pixels=None):
     """Return the error for a stream of which nothing decodes."""
+    stage = stream.type
+    if stage == "video" and max_pixels is not None and not stream.codec_context.width:
+        # A size beyond the limit is not told either.
+        return MediaLimitError(
+            path,
+            stage,
+            f"none of its {n_packets} packets decodes. The file is damaged, or its "
+            f"pictures are larger than max_pixels={max_pixels}",
+        )
     return MediaError(
         path,
         stage,

@@ -291,7 +291,7 @@ def read_clip(
         streams = [stream for stream in (sound, picture) if stream is not None]
         if streams:
             select_streams(container, *streams)
-            _decode_streams(limit, container, streams, readers)
+            _decode_streams(limit, container, streams, readers, max_pixels)
         return Clip(
             audio=readers[sound.index].finish() if sound is not None else None,
             rate=rate,
@@ -323,7 +323,7 @@ def _read_timeline(limit, start, stop, max_seconds, max_pixels):
         return timeline
 
 
-def _decode_streams(limit, container, streams, readers):
+def _decode_streams(limit, container, streams, readers, max_pixels):
     path = limit.path
     stages = {stream.index: stream.type for stream in streams}
     seen = dict.fromkeys(stages, 0)
@@ -345,7 +345,7 @@ def _decode_streams(limit, container, streams, readers):
     for stream in streams:
         index, stage = stream.index, stages[stream.index]
         if seen[index] and not decoded[index]:
-            raise undecodable(path, stage, seen[index])
+            raise undecodable(path, stream, seen[index], max_pixels)
         announced = stream.frames or (stream.duration or 0) > 0
         if not seen[index] and announced and not readers[index].skipped:
             raise MediaError(

@@ -1,5 +1,6 @@
 """Open media files, tell their streams apart, and turn every failure into one error."""
 
+import errno
 import math
 import time
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 import av
 
 from skmer.exceptions import MediaError, MediaLimitError
+from skmer.media._headers import check_header
 
 # What a file may hold before it counts as damaged or hostile.
 MAX_SAMPLE_RATE = 768_000
@@ -101,10 +103,14 @@ def open_media(path, limit=None, max_pixels=MAX_PIXELS):
     reason = _unreadable(path)
     if reason:
         raise MediaError(path, "open", reason)
+    try:
+        check_header(path)
+    except OSError as error:
+        raise MediaError(path, "open", describe(error)) from error
     # The list keeps a playlist file from opening anything over a network.
     options = {"protocol_whitelist": "file", "max_streams": str(MAX_STREAMS)}
     if max_pixels is not None:
-        options["max_pixels"] = str(int(max_pixels))
+        options["max_pixels"] = _for_ffmpeg(max_pixels)
     try:
         # The prefix keeps a colon in a name from being read as a protocol.
         container = av.open(
@@ -155,7 +161,12 @@ def _unreadable(path):
 
 def describe(error):
     """Return the cause that an FFmpeg or system error names, in a few words."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, av.error.PatchWelcomeError):
+        return "FFmpeg cannot read this kind of file. Convert it"
+    if isinstance(error, OSError) and error.errno != errno.EIO:
+        return cause
+    return f"{cause}. The file is damaged, or the disk is"
 
 
 def audio_stream(container):
@@ -237,7 +248,13 @@ def check_video(path, stream, max_pixels):
         return
     if context.width * context.height > max_pixels:
         raise too_large(path, context.width, context.height, max_pixels)
-    context.options = {**context.options, "max_pixels": str(int(max_pixels))}
+    context.options = {**context.options, "max_pixels": _for_ffmpeg(max_pixels)}
+
+
+def _for_ffmpeg(max_pixels):
+    # It counts rows as they lie in memory, up to 63 pixels longer; what comes out is
+    # held against the limit itself.
+    return str(int(max_pixels) + 64 * 65536)
 
 
 def check_window(start, stop, max_seconds):
@@ -289,7 +306,11 @@ def packets(container, streams, limit, stage):
         limit.check(stage)
         try:
             packet = next(iterator)
-        except (StopIteration, av.error.InvalidDataError, av.error.EOFError):
+        except (
+            *(StopIteration, av.error.InvalidDataError, av.error.EOFError),
+            # "Try again", which local files never get better of.
+            av.error.BlockingIOError,
+        ):
             return
         except av.error.ExitError as error:
             raise limit.error(stage) from error

@@ -155,7 +155,7 @@ def _write_all(limit, container, stream, timeline, writers, max_pixels):
             return
     if held is None:
         if n_packets:
-            raise undecodable(path, "video", n_packets)
+            raise undecodable(path, stream, n_packets, max_pixels)
         raise MediaError(path, "video", "it has no pictures")
     held.show(writers, held.time + 1 / timeline.fps)
 
