@@ -128,12 +128,11 @@ def make_foal_net(
     clips are given out under a licence.
 
     On 600 clips of :func:`~skmer.datasets.make_clips` (sound and face, first two of six
-    stratified folds, one seed) weighted F1 was 72.1 where every four steps of the sound
-    were averaged before, which trains in a third of the time; a logistic regression
-    on the means of the same sequences had 69.2, on means and standard deviations 71.8.
-    It does not reach what a logistic regression makes of the many functionals of
-    ``AcousticEncoder()`` and the face, 78.3: take another recipe where these are at
-    hand and clips are few.
+    stratified folds, one seed) weighted F1 was 68.4, and 72.1 where every four steps of
+    the sound were averaged before, which trains in less than half of the time. A
+    logistic regression on the means of the same sequences had 69.2, on means and
+    standard deviations 71.8, and on the functionals of ``AcousticEncoder()`` and the
+    mean of the face 78.3: where clips are few, other recipes do better.
 
     References
     ----------
