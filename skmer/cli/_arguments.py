@@ -156,7 +156,7 @@ def add_features(parser, *, sets="--set fuse__hidden_size=64", on_error="raise")
         "--encoders",
         choices=("offline", "paper"),
         default="offline",
-        help="offline (default): nothing to download; paper: the models of the paper, "
+        help="offline: nothing to download (offline); paper: the models of the paper, "
         "from the Hugging Face hub",
     )
     group.add_argument(
@@ -206,7 +206,11 @@ def add_work(parser, *, on_error="raise", seed=True):
     )
     if seed:
         group.add_argument(
-            "--seed", metavar="N", type=number_from(0), default=0, help="(0)"
+            "--seed",
+            metavar="N",
+            type=number_from(0),
+            default=0,
+            help="of all that is drawn: the same one gives the same results (0)",
         )
 
 

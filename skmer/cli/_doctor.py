@@ -28,6 +28,7 @@ def add_parser(subparsers):
         subparsers,
         "doctor",
         run,
+        usage="[--json] [--hub]",
         summary="Check versions, devices, decoders, cache, extras and models",
         example=_EXAMPLE,
     )

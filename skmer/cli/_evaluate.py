@@ -55,6 +55,7 @@ def add_parser(subparsers):
         subparsers,
         "evaluate",
         run,
+        usage="RECIPE CSV -o FOLDER [options]",
         summary="Cross-validate a recipe on a table of clips and write a report",
         example=_EXAMPLE,
     )

@@ -44,6 +44,7 @@ def add_parser(subparsers):
         subparsers,
         "extract",
         run,
+        usage="CSV -o PATH [options]",
         summary="Compute the features of clips and write them to a file",
         example=_EXAMPLE,
     )

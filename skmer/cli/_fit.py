@@ -36,6 +36,7 @@ def add_parser(subparsers):
         subparsers,
         "fit",
         run,
+        usage="RECIPE CSV -o FOLDER [options]",
         summary="Fit a recipe on a table of clips and save the model",
         example=_EXAMPLE,
     )

@@ -61,7 +61,7 @@ def check_unknown(parser, unknown):
     )
 
 
-def add_command(subparsers, name, run, *, summary, example):
+def add_command(subparsers, name, run, *, usage, summary, example):
     """Add the parser of a command.
 
     Parameters
@@ -72,6 +72,8 @@ def add_command(subparsers, name, run, *, summary, example):
         The command.
     run : callable
         Takes the parsed arguments, returns an exit code or None for 0.
+    usage : str
+        Its arguments, the most used ones.
     summary : str
         What it does, in a line.
     example : str
@@ -83,7 +85,11 @@ def add_command(subparsers, name, run, *, summary, example):
         With ``--quiet`` and ``--debug``.
     """
     parser = subparsers.add_parser(
-        name, help=summary, description=f"{summary}.", epilog=epilog(example)
+        name,
+        usage=f"skmer {name} {usage}",
+        help=summary,
+        description=f"{summary}.\nValues in parentheses are taken by default.",
+        epilog=epilog(example),
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print results and errors only"

@@ -41,6 +41,7 @@ def add_parser(subparsers):
         subparsers,
         "predict",
         run,
+        usage="MODEL CLIP [CLIP ...] [-o PATH] [options]",
         summary="Predict the labels of clips by a saved model",
         example=_EXAMPLE,
     )

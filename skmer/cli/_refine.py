@@ -52,6 +52,7 @@ def add_parser(subparsers):
         subparsers,
         "refine",
         run,
+        usage="CSV -o PATH [options]",
         summary="Correct labels that other evidence contradicts",
         example=_EXAMPLE,
     )

@@ -317,7 +317,7 @@ def test_ctrl_c_keeps_what_is_done(skmer, newcomer):
     done = len(list(finished.glob("*.npz")))
     assert 0 < done < 1000 and not Path("report", "report.json").exists()
     # Other settings do not go on from these folds; --overwrite begins anew
-    command += ["--seeds=1"]
+    command += ["--seeds=1", "--set=fuse__hidden_size=5"]
     code, _, err = skmer(*command)
     assert code == 1 and "another evaluation" in err
     assert skmer(*command, "--overwrite")[0] == 0

@@ -12,7 +12,7 @@ QUICK = [
     "--no-references",
     "--no-literature",
     "--no-robustness",
-    "--streams=audio,text",
+    "--streams=text",
 ]
 
 
@@ -60,8 +60,7 @@ def test_first_try_from_the_shell(newcomer, tmp_path):
     table = newcomer.table()
     command = [sys.executable, "-m", "skmer"]
     done = subprocess.run(
-        [*command, "evaluate", "mertools-attention", table, "-o", "report", *QUICK]
-        + ["--streams=text"],
+        [*command, "evaluate", "mertools-attention", table, "-o", "report", *QUICK],
         capture_output=True,
         text=True,
         cwd=tmp_path,
