@@ -35,7 +35,6 @@ QUICK = {
         "fuse__estimator__max_epochs": 8,
         "fuse__estimator__hidden_size": 8,
         "fuse__estimator__lr": 0.02,
-        "project__cv": 2,
         "project__estimator__max_epochs": 8,
         "project__estimator__hidden_sizes": (8,),
         "project__estimator__lr": 0.02,
