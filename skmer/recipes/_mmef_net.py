@@ -155,8 +155,8 @@ def make_mmef_net(
     =====================  ======================  ===============================
 
     Codes of RAVDESS clips from networks that have not seen them gave the machines a
-    weighted F1 of 69.1 in place of 67.5, on 300 clips of ``make_clips`` 91.4 in place
-    of 92.0: one seed, differences near those of chance. A perceptron that is
+    weighted F1 of 69.1 in place of 67.5, on 400 clips of ``make_clips`` 91.3 in place
+    of 92.5: one seed, differences near those of chance. A perceptron that is
     cross-fitted too (``project__cv=5``) gained nothing on either
     (``benchmarks/mmef_embeddings.py``). On RAVDESS the product of one logistic
     regression a stream has 72.3.
