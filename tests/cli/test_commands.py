@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -322,3 +323,14 @@ def test_ctrl_c_keeps_what_is_done(skmer, newcomer):
     assert code == 1 and "another evaluation" in err
     assert skmer(*command, "--overwrite")[0] == 0
     assert len(list(finished.glob("*.npz"))) == 2
+
+
+def test_all_recipes_can_be_named():
+    from skmer.cli._arguments import RECIPES as NAMES
+    from skmer.cli._recipe import _OWN_OPTIONS, streams_of_recipe
+    from skmer.recipes import RECIPES
+
+    assert list(NAMES) == sorted(RECIPES)
+    for name, recipe in RECIPES.items():
+        assert set(_OWN_OPTIONS) <= set(signature(recipe.make).parameters)
+        assert streams_of_recipe(name)
