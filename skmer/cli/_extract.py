@@ -78,6 +78,7 @@ def run(args):
         f"{args.output}: {counted(len(features), 'clip')}, "
         f"{counted(features.shape[1], 'feature')} of {what}"
     )
+    return 0 if features.notna().any(axis=None) else 1
 
 
 def _check_output(args, form, suffix):

@@ -79,7 +79,7 @@ def test_extracts_sequences_to_a_folder_only(skmer, newcomer):
     assert len(files) >= 19 and np.load(files[0]).ndim == 2
 
 
-def test_extract_lists_files_that_cannot_be_read(skmer, broken):
+def test_extract_lists_files_that_cannot_be_read(skmer, newcomer, broken):
     code, out, err = skmer("extract", broken, "-o", "f.csv", "--streams=audio,video")
     assert code == 0 and "2 files could not be read" in err
     failed = _rows("f.failures.csv")
@@ -88,6 +88,8 @@ def test_extract_lists_files_that_cannot_be_read(skmer, broken):
         ("broken.mp4", "video"),
     ]
     assert pd.read_csv("f.csv", index_col="clip").loc["broken.mp4"].isna().all()
+    alone = newcomer.table("alone.csv", newcomer.frame.iloc[1:2])
+    assert skmer("extract", alone, "-o", "a.csv", "--streams=audio")[0] == 1
     code, _, err = skmer(
         "extract", broken, "-o", "g.csv", "--streams=audio", "--on-error=raise"
     )
