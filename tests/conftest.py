@@ -11,6 +11,9 @@ from warm_workers import WarmWorkers
 from skmer.datasets import make_clips
 from skmer.utils import estimator_checks
 
+# No window, whatever a test draws.
+os.environ["MPLBACKEND"] = "Agg"
+
 
 @pytest.fixture(scope="session")
 def shared_data():
@@ -76,6 +79,14 @@ def small_clips(tmp_path_factory):
         duration=(0.5, 0.7),
         n_speakers=3,
         random_state=0,
+    )
+
+
+@pytest.fixture
+def pyplot():
+    """matplotlib.pyplot; skips where the extra is not installed."""
+    return pytest.importorskip(
+        "matplotlib.pyplot", reason="matplotlib is not installed: skmer[plot]"
     )
 
 

@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,8 +29,6 @@ from skmer.encoders import AcousticEncoder, SpeechEncoder, TextEncoder, VisualEn
 from skmer.media import write_clip
 from skmer.metrics import LayerScanDisplay, layer_scan
 from skmer.preprocessing import ModalityImputer
-
-matplotlib.use("Agg")
 
 WORDS = "good day bad night what a wonderful hour so sad no yes rain again".split()
 TEXTS = [" ".join(WORDS[i : i + 3]) + "!" * (i % 2) for i in range(12)]
@@ -349,9 +346,7 @@ def test_a_cache_that_is_off_by_settings_is_not_missed():
     assert scan.layers == [3] and scan.scores.shape == (1, 5)
 
 
-def test_display_of_an_estimator():
-    from matplotlib import pyplot
-
+def test_display_of_an_estimator(pyplot):
     options = {"layers": [4, 2, "last"], "cv": 3, "scoring": "f1_weighted"}
     scan = layer_scan(_text_encoder(), CLASSIFIER, TEXTS, LABELS, **options)
     display = LayerScanDisplay.from_estimator(
@@ -381,9 +376,7 @@ def test_display_of_an_estimator():
         pyplot.close("all")
 
 
-def test_errors_are_drawn_as_such():
-    from matplotlib import pyplot
-
+def test_errors_are_drawn_as_such(pyplot):
     display = LayerScanDisplay.from_estimator(
         _text_encoder(),
         Ridge(),
@@ -401,9 +394,7 @@ def test_errors_are_drawn_as_such():
         pyplot.close("all")
 
 
-def test_deep_models_keep_ticks_apart():
-    from matplotlib import pyplot
-
+def test_deep_models_keep_ticks_apart(pyplot):
     display = LayerScanDisplay(range(1, 41), np.ones((40, 2))).plot()
     try:
         assert 12 < len(display.ax_.get_xticks()) <= 24

@@ -1,6 +1,5 @@
 """ModalityWeightsDisplay."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +8,6 @@ from sklearn.preprocessing import StandardScaler
 
 from skmer.fusion import AttentionFusionClassifier
 from skmer.metrics import ModalityWeightsDisplay
-
-matplotlib.use("Agg")
 
 WEIGHTS = np.array([[0.7, 0.3], [0.5, np.nan], [0.1, 0.9]])
 
@@ -24,9 +21,7 @@ def test_means_by_class_leave_out_what_is_missing():
     np.testing.assert_allclose(display.spread, [[0, 0], [0.1, 0]], atol=1e-12)
 
 
-def test_bars_are_the_means():
-    from matplotlib import pyplot
-
+def test_bars_are_the_means(pyplot):
     display = ModalityWeightsDisplay.from_weights(WEIGHTS, ["audio", "text"])
     try:
         assert display.groups == ["all clips"]

@@ -1,6 +1,5 @@
 """TrainingHistoryDisplay."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +10,6 @@ from sklearn.preprocessing import StandardScaler
 from skmer.fusion import ConcatFusionClassifier, SaliencyLog
 from skmer.metrics import TrainingHistoryDisplay
 
-matplotlib.use("Agg")
-
 HISTORY = [
     {"epoch": 1, "train_loss": 2.0, "train_loss_best": True, "dur": 0.5, "f1": 0.25},
     {"epoch": 2, "train_loss": 1.0, "train_loss_best": True, "dur": 0.5},
@@ -20,9 +17,7 @@ HISTORY = [
 
 
 @pytest.fixture(autouse=True)
-def closed():
-    from matplotlib import pyplot
-
+def closed(pyplot):
     yield
     pyplot.close("all")
 
@@ -77,9 +72,7 @@ def test_a_fitted_pipeline_shows_losses_scores_and_saliency():
         TrainingHistoryDisplay.from_estimator(model)
 
 
-def test_axes_of_ones_own():
-    from matplotlib import pyplot
-
+def test_axes_of_ones_own(pyplot):
     _, axes = pyplot.subplots(2)
     display = TrainingHistoryDisplay.from_history(HISTORY, ax=axes)
     assert display.axes_ == list(axes) and display.figure_ is axes[0].figure
