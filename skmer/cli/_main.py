@@ -16,7 +16,7 @@ from skmer.cli._parser import Parser, check_unknown, epilog
 
 # One module each, with add_parser(subparsers); its parser's default ``run`` is a
 # function of the parsed arguments that returns an exit code, or None for 0.
-COMMANDS = ("doctor", "evaluate", "extract", "fit", "predict", "refine")
+COMMANDS = ("ablation", "doctor", "evaluate", "extract", "fit", "predict", "refine")
 
 _TOUR = """
     Three commands, from a table of clips to a judged and a saved model:

@@ -16,6 +16,7 @@ from skmer.evaluation._mertools_protocol import mertools_protocol
 from skmer.evaluation._resume import write_whole
 from skmer.evaluation._scores import SCORES
 from skmer.evaluation._setting import Setting, changes
+from skmer.model_selection import ReferenceFolds
 from skmer.utils import split_labels
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions, validate_params
 
@@ -189,7 +190,8 @@ def ablation(
     models : dict of str to str, default=None
         Folders or ids of models to load in place of those that recipes name.
     cv : int or splitter, default=5
-        As for :func:`evaluate`. Rows with one fold more need a number.
+        As for :func:`evaluate`; with a number, unlabelled clips are in all training
+        parts. Rows with one fold more need a number.
     groups : Series indexed by clip id or array-like of length n_clips, default=None
         Group, such as the speaker, of each clip.
     n_repeats : int, default=1
@@ -394,7 +396,15 @@ class _Run:
         return "run"
 
     def score(self, ladder, row, model, number):
-        cv = self.cv if self.n_folds(row) is None else self.n_folds(row)
+        cv = self.cv
+        if isinstance(cv, Integral):
+            cv = ReferenceFolds.from_labels(
+                self.y,
+                clips=self.X,
+                groups=self.groups,
+                n_splits=self.n_folds(row),
+                random_state=self.settings["random_state"],
+            )
         place = None
         if self.folder is not None:
             slug = "".join(c if c.isalnum() else "-" for c in row.name).strip("-")

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skmer.cli._ablation import TABLES
 from skmer.encoders import AcousticEncoder, PrecomputedEncoder
 from skmer.evaluation import EvaluationReport
+from skmer.evaluation._ladders import LADDERS
 from skmer.model_selection import ReferenceFolds
 
 FIT = ["--set=fuse__max_epochs=2", "--streams=audio,text"]
@@ -108,6 +110,7 @@ def test_nothing_is_overwritten_unasked(skmer, newcomer):
         ["refine", table, "-o", "f.csv"],
         ["refine", table, "-o", "g.csv", "--report", "f.csv"],
         ["evaluate", "ecmf", table, "-o", "full"],
+        ["ablation", "ecmf", table, "-o", "full"],
         ["fit", "ecmf", table, "-o", "full"],
         ["fit", "ecmf", table, "-o", "f.csv"],
     ):
@@ -336,3 +339,27 @@ def test_all_recipes_can_be_named():
     for name, recipe in RECIPES.items():
         assert set(_OWN_OPTIONS) <= set(signature(recipe.make).parameters)
         assert streams_of_recipe(name)
+
+
+def test_ablation(skmer, newcomer):
+    frame = newcomer.frame.assign(label=["calm", "glad"] * 10)
+    arguments = ["ablation", "acoustic-visual", newcomer.table(frame=frame)]
+    arguments += ["--rows", "HL,HL(18),CLIPL", "--cv", "2", "--groups", "none"]
+    code, out, err = skmer(*arguments, "-o", "table")
+    assert code == 0, err
+    assert "| HL(18) | not run: needs a speech model" in out
+    saved = json.loads(Path("table", "ablation.json").read_text())
+    waf = {row["row"]: row["WAF"] for row in saved["rows"]}
+    assert f"| HL | {100 * waf['HL']:.1f} (" in out and waf["HL(18)"] is None
+    assert {path.name for path in Path("table").iterdir()} == {
+        "ablation.md", "ablation.csv", "ablation.json", "01-HL", "03-CLIPL",
+    }  # fmt: skip
+    assert skmer(*arguments, "-o", "table")[0] == 2
+    assert skmer(*arguments, "-o", "table", "--overwrite")[1] == out
+    code, _, err = skmer(*arguments, "-o", "new", "--rows", "HX")
+    assert code == 2 and "no row 'HX', but HL, HL(18)" in err
+    assert not Path("new").exists()
+
+
+def test_ablation_knows_all_tables():
+    assert set(TABLES) == set(LADDERS)
