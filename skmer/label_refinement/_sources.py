@@ -24,21 +24,52 @@ def weak_classifier():
 
     Strongly regularised: what it would learn of single rows are their wrong labels.
     """
+    # In place: what Source.take returns is nobody else's
     return make_pipeline(
-        SimpleImputer(keep_empty_features=True),
-        StandardScaler(),
+        SimpleImputer(keep_empty_features=True, copy=False),
+        StandardScaler(copy=False),
         LogisticRegression(C=0.03, class_weight="balanced", max_iter=1000, tol=1e-3),
     )
 
 
-class Source:
-    """A classifier, the part of X that it sees and the rows where it sees anything."""
+# Rows that are looked at in one go.
+_ROWS = 4096
 
-    def __init__(self, name, estimator, X, present):
+
+class Source:
+    """A classifier, the part of X that it sees and the rows where it sees anything.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    estimator : classifier
+        Unfitted.
+    X : DataFrame, array-like or list of length n_rows
+        All of X; nothing of it is copied before rows are taken.
+    present : ndarray of shape (n_rows,), dtype bool
+        Rows where it sees anything.
+    columns : slice, ndarray of int64 or None, default=None
+        The columns that it sees; None for X as it is.
+    as_numbers : bool, default=False
+        Whether it sees them as an array of float64.
+    """
+
+    def __init__(self, name, estimator, X, present, columns=None, as_numbers=False):
         self.name = name
         self.estimator = estimator
         self.X = X
         self.present = present
+        self.columns = columns
+        self.as_numbers = as_numbers
+
+    def take(self, rows):
+        """Return some rows as the classifier sees them, a copy."""
+        part = self.X
+        if self.columns is not None:
+            part = _safe_indexing(part, self.columns, axis=1)
+        part = _safe_indexing(part, rows)
+        return np.asarray(part, dtype=np.float64) if self.as_numbers else part
 
 
 def classifier_sources(X, n_rows, estimators, confidence, streams, by):
@@ -74,34 +105,47 @@ def _stream_sources(X, estimator, streams, by):
         groups = resolve_streams(streams, names, X.shape[1])
     found = []
     for stream, columns in groups.items():
+        columns = _as_slice(columns)
         block = _safe_indexing(X, columns, axis=1)
-        numbers = _numbers(block, stream, needed=estimator is None)
-        if numbers is None:
-            present = np.ones(len(block), dtype=bool)
-        else:
-            present = ~np.isnan(numbers).all(axis=1)
+        present = _present(block, stream, needed=estimator is None)
         if estimator is None:
-            found.append(Source(stream, weak_classifier(), numbers, present))
+            found.append(
+                Source(stream, weak_classifier(), X, present, columns, as_numbers=True)
+            )
         else:
-            found.append(Source(stream, estimator, block, present))
+            found.append(Source(stream, estimator, X, present, columns))
     return found
+
+
+def _as_slice(columns):
+    """Return neighbouring columns as a slice, which copies nothing."""
+    first, last = int(columns[0]), int(columns[-1])
+    if np.array_equal(columns, np.arange(first, last + 1)):
+        return slice(first, last + 1)
+    return columns
 
 
 def _sparse(dtype):
     return isinstance(dtype, pd.SparseDtype)
 
 
-def _numbers(block, stream, *, needed):
+def _present(block, stream, *, needed):
+    """Return which rows have a number; all, if cells are other than numbers."""
+    present = np.ones(block.shape[0], dtype=bool)
     try:
-        return np.asarray(block, dtype=np.float64)
+        for start in range(0, len(present), _ROWS):
+            rows = slice(start, start + _ROWS)
+            numbers = np.asarray(_safe_indexing(block, rows), dtype=np.float64)
+            present[rows] = ~np.isnan(numbers).all(axis=1)
     except (TypeError, ValueError) as error:
         if not needed:
-            return None
+            return np.ones(block.shape[0], dtype=bool)
         raise type(error)(
             f"Stream {stream!r} does not hold numbers, which LabelRefiner's own weak "
             f"classifiers need ({error}). Pool sequences, or pass estimators= that "
             "take such columns."
         ) from error
+    return present
 
 
 def out_of_fold(sources, classes, codes, trusted, folds, seeds, n_jobs, verbose):
@@ -157,10 +201,10 @@ def out_of_fold(sources, classes, codes, trusted, folds, seeds, n_jobs, verbose)
 
 def _fit_and_ask(source, labels, codes, train, test, seed, n_classes):
     member = seeded_clone(source.estimator, seed)
-    held_out = _safe_indexing(source.X, test)
     try:
-        member.fit(_safe_indexing(source.X, train), labels[train])
+        member.fit(source.take(train), labels[train])
         says = getattr(member, "predict_proba", None)
+        held_out = source.take(test)
         answer = member.predict(held_out) if says is None else says(held_out)
     except Exception as error:
         error.add_note(f"Raised by the weak classifier {source.name!r}.")

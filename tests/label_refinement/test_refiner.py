@@ -1,6 +1,7 @@
 """LabelRefiner: what it finds, what it must not see, and odd inputs."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -479,3 +480,19 @@ def test_better_than_noise_on_real_features(shared_data):
     changed = refiner.changed_.to_numpy()
     assert (changed & wrong).sum() > 0.75 * changed.sum()
     assert (changed & wrong).sum() > 0.6 * wrong.sum()
+
+
+def test_streams_are_converted_no_further_than_rows_have_labels():
+    rng = np.random.default_rng(0)
+    names = [f"{stream}__{i}" for stream in "abcd" for i in range(100)]
+    X = pd.DataFrame(rng.normal(size=(6000, 400)).astype(np.float32), columns=names)
+    y = np.full(6000, None, dtype=object)
+    y[:60] = np.tile(["happy", "sad"], 30)
+    tracemalloc.start()
+    try:
+        LabelRefiner(random_state=0).fit_resample(X, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # What is returned is as large as X; X in float64 would be twice that
+    assert peak < 1.9 * X.to_numpy().nbytes
