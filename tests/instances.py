@@ -93,6 +93,7 @@ NUMERIC = [
     ),
     SVMEnsembleClassifier(n_seeds=2),
     SVMEnsembleClassifier(n_seeds=2, voting="soft", bootstrap=True),
+    SVMEnsembleClassifier(n_seeds=2, approximation="nystroem", n_components=30),
     VariantVotingClassifier(LogisticRegression(), variants=[{}, {"C": 0.1}]),
     VariantVotingClassifier(
         LogisticRegression(), variants=[{}, {"C": 0.1}], voting="logit"
@@ -130,6 +131,7 @@ CLIP_ENCODERS = [
     AcousticEncoder(),
     AcousticEncoder(pooling="mean_std"),
     AcousticEncoder(pooling=None),
+    AcousticEncoder(pooling="windows", window_seconds=0.5, hop_seconds=0.25),
     SpeechEncoder(speech_model("wavlm-large"), layers=[1, 3], layer_pooling="concat"),
     SpeechEncoder(speech_model("data2vec"), layers=2, pooling=None),
     TextEncoder(n_features=64),

@@ -45,11 +45,18 @@ class AcousticEncoder(ClipEncoder):
         together, computed here over the part of the clip that is not silent.
         ``"eGeMAPSv02"``, ``"ComParE_2016"`` and the other sets of openSMILE need
         the optional package opensmile (extra ``opensmile``, free for research).
-    pooling : {"functionals", "mean", "mean_std"}, int or None, default="functionals"
-        ``"functionals"``: the statistics that belong to the feature set.
+    pooling : {"functionals", "windows", "mean", "mean_std"}, int or None, \
+            default="functionals"
+        ``"functionals"``: the statistics that belong to the feature set, of the
+        whole sound; ``"windows"``: of windows that overlap, a sequence of them.
         Otherwise its frame-level descriptors (one row every 10 ms) are averaged,
         described by mean and standard deviation, averaged over that many equal
         parts of the clip, or, for None, returned as sequences.
+    window_seconds : float, default=1.0
+        Length of a window, s; only with ``pooling="windows"``. A shorter sound is one.
+    hop_seconds : float, default=0.5
+        Longest way from the start of one window to that of the next, s. Starts are
+        evenly spread so that the last window ends with the sound.
     rate : int, default=16000
         Sample rate the sound is brought to first, Hz; at least 8000.
     max_seconds : float, default=600.0
@@ -109,7 +116,9 @@ class AcousticEncoder(ClipEncoder):
     _cache_version = 2
     _parameter_constraints: dict = {
         "feature_set": [StrOptions({"skmer"} | _SMILE_SETS)],
-        "pooling": [StrOptions({"functionals"}), *POOLING],
+        "pooling": [StrOptions({"functionals", "windows"}), *POOLING],
+        "window_seconds": [Interval(Real, 0.1, 3600, closed="both")],
+        "hop_seconds": [Interval(Real, 0.01, 3600, closed="both")],
         "rate": [Interval(Integral, 8000, 192_000, closed="both")],
         "max_seconds": [Interval(Real, 0, None, closed="neither")],
         "max_decode_seconds": [Interval(Real, 0, None, closed="neither"), None],
@@ -121,6 +130,8 @@ class AcousticEncoder(ClipEncoder):
         *,
         feature_set="skmer",
         pooling="functionals",
+        window_seconds=1.0,
+        hop_seconds=0.5,
         rate=16000,
         max_seconds=600.0,
         max_decode_seconds=300.0,
@@ -132,6 +143,8 @@ class AcousticEncoder(ClipEncoder):
     ):
         self.feature_set = feature_set
         self.pooling = pooling
+        self.window_seconds = window_seconds
+        self.hop_seconds = hop_seconds
         self.rate = rate
         self.max_seconds = max_seconds
         self.max_decode_seconds = max_decode_seconds
@@ -149,6 +162,8 @@ class AcousticEncoder(ClipEncoder):
             if smile:
                 return list(_smile(self.feature_set, "Functionals").feature_names)
             return functional_names(self.rate)
+        if self.pooling == "windows":
+            return ["windows"]
         if self.pooling is None:
             return ["frames"]
         if smile:
@@ -158,7 +173,13 @@ class AcousticEncoder(ClipEncoder):
         return pooled_names(names, self.pooling)
 
     def _sequence_columns(self):
-        return ["values"] if self.pooling is None else None
+        return ["values"] if self.pooling in (None, "windows") else None
+
+    def _key_params(self):
+        params = super()._key_params()
+        if self.pooling != "windows":
+            del params["window_seconds"], params["hop_seconds"]
+        return params
 
     def _encode(self, cells):
         return [self._encode_one(path) for path in cells]
@@ -181,22 +202,43 @@ class AcousticEncoder(ClipEncoder):
         except (MediaError, MemoryError, TimeoutError) as error:
             return error
         if not np.isfinite(values).all():
-            reason = f"{len(sound)} samples at {self.rate} Hz are too short for it"
+            n = min(map(len, self._windows(sound)))
+            reason = f"{n} samples at {self.rate} Hz are too short for it"
             return MediaError(path, "audio", f"{self.feature_set}: {reason}")
         return Record("ok", {"values": values})
 
     def _describe(self, sound):
-        functionals = self.pooling == "functionals"
-        if self.feature_set != "skmer":
-            level = "Functionals" if functionals else "LowLevelDescriptors"
-            smile = _smile(self.feature_set, level)
-            # It makes int16 of samples, where full scale would wrap to negative.
-            frame = smile.process_signal(np.clip(sound, -1, _INT16_MAX), self.rate)
-            frames = frame.to_numpy(dtype=np.float32)
-            return frames[0] if functionals else pool(frames, self.pooling)
-        if functionals:
+        if self.pooling == "windows":
+            return np.stack([self._functionals(part) for part in self._windows(sound)])
+        if self.pooling == "functionals":
+            return self._functionals(sound)
+        if self.feature_set == "skmer":
+            frames = frame_contours(sound, self.rate)[1]
+        else:
+            frames = self._smiled(sound, "LowLevelDescriptors")
+        return pool(frames, self.pooling)
+
+    def _windows(self, sound):
+        """Return the parts of a sound that are described apart, at least one."""
+        longest = round(self.window_seconds * self.rate)
+        spare = len(sound) - longest
+        if self.pooling != "windows" or spare <= 0:
+            return [sound]
+        n_hops = int(np.ceil(spare / (self.hop_seconds * self.rate)))
+        starts = np.linspace(0, spare, n_hops + 1).round().astype(np.intp)
+        return [sound[start : start + longest] for start in starts]
+
+    def _functionals(self, sound):
+        if self.feature_set == "skmer":
             return acoustic_functionals(sound, self.rate)
-        return pool(frame_contours(sound, self.rate)[1], self.pooling)
+        return self._smiled(sound, "Functionals")[0]
+
+    def _smiled(self, sound, level):
+        """Return what openSMILE makes of a sound, (n_rows, n_features), float32."""
+        smile = _smile(self.feature_set, level)
+        # It makes int16 of samples, where full scale would wrap to negative.
+        frame = smile.process_signal(np.clip(sound, -1, _INT16_MAX), self.rate)
+        return frame.to_numpy(dtype=np.float32)
 
 
 # Held per process: the objects neither clone nor pickle.

@@ -46,6 +46,41 @@ def test_sequences_and_what_is_pooled_from_them(tones):
     assert len(names) == 3 * mean.shape[1] == len(set(names))
 
 
+def test_windows_are_the_functionals_of_parts(tmp_path):
+    sound = np.tile(_spoken(), 3)[:41_000]  # 2.5625 s
+    long = _write_floats(tmp_path / "long.wav", sound)
+    short = _write_floats(tmp_path / "short.wav", sound[:12_000])
+    encoder = AcousticEncoder(pooling="windows", cache=tmp_path / "cache")
+    assert list(encoder.get_feature_names_out()) == ["windows"]
+    cells = encoder.fit_transform([long, short])[:, 0]
+    # Four hops of at most half a second, the last window at the very end
+    starts = [0, 6250, 12500, 18750, 25000]
+    expected = [acoustic_functionals(sound[s : s + 16000]) for s in starts]
+    np.testing.assert_array_equal(cells[0], np.stack(expected))
+    whole = AcousticEncoder(cache=None).transform([short])
+    np.testing.assert_array_equal(cells[1], whole)
+
+
+def test_length_and_hop_of_windows_tell_cached_ones_apart(tones, tmp_path):
+    def n_windows(**params):
+        encoder = AcousticEncoder(pooling="windows", cache=tmp_path, **params)
+        return len(np.asarray(encoder.transform(tones)[0, 0]))
+
+    assert n_windows() == 1
+    assert n_windows(window_seconds=0.5) == 2
+    assert n_windows(window_seconds=0.5, hop_seconds=0.25) == 3
+    # Windows that touch: sounds that are as long as several have no hop too many
+    assert n_windows(window_seconds=0.25, hop_seconds=0.25) == 4
+
+
+def test_windows_leave_other_cached_features_as_they_are(tones, tmp_path):
+    one = AcousticEncoder(cache=tmp_path)
+    one.transform(tones)
+    two = AcousticEncoder(window_seconds=2.0, hop_seconds=0.1, cache=tmp_path)
+    two._encode = None  # so that computing anything would fail
+    np.testing.assert_array_equal(two.transform(tones), one.transform(tones))
+
+
 def test_cached_sequences_are_loaded_on_use_and_pickle_small(tones, tmp_path):
     import pickle
 
@@ -115,7 +150,14 @@ def _write_floats(path, sound, rate=16000):
 
 @pytest.mark.parametrize(
     "params",
-    [{"feature_set": "mfcc"}, {"pooling": "max"}, {"pooling": 0}, {"rate": 4000}],
+    [
+        {"feature_set": "mfcc"},
+        {"pooling": "max"},
+        {"pooling": 0},
+        {"rate": 4000},
+        {"window_seconds": 0.0},
+        {"hop_seconds": 0.0},
+    ],
 )
 def test_bad_parameters(tones, params):
     with pytest.raises(ValueError, match=next(iter(params))):
@@ -219,6 +261,19 @@ class TestOpenSmile:
             pytest.raises(MediaError, match="eGeMAPSv02: 5 samples .* too short"),
         ):
             encoder.transform([path])
+
+    def test_windows(self, opensmile, tones):
+        encoder = AcousticEncoder(
+            feature_set="eGeMAPSv02", pooling="windows", window_seconds=0.6, cache=None
+        )
+        cells = encoder.fit_transform(tones)[:, 0]
+        smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet.eGeMAPSv02,
+            feature_level=opensmile.FeatureLevel.Functionals,
+        )
+        last = smile.process_signal(read_audio(tones[1])[6400:], 16000)
+        assert cells[1].shape == (2, 88)
+        np.testing.assert_allclose(cells[1][1:], last, rtol=1e-5, atol=1e-5)
 
     def test_descriptors_can_be_pooled_and_encoders_cloned(self, tones):
         from sklearn.base import clone
