@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmer.ensemble._svm_calibration import fit_calibrator
 from skmer.ensemble._svm_fit import Training, fit_draws
-from skmer.ensemble._svm_members import Pool, score_members, squash
+from skmer.ensemble._svm_kernels import blocks
+from skmer.ensemble._svm_members import DECIDING, Pool, score_members, squash
 from skmer.ensemble._svm_rows import (
     calibration_folds,
     check_kernels,
@@ -106,16 +107,26 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         Group of each clip, such as the speaker, that stays together in these folds.
     max_gram_rows : int, default=10000
         With more rows than this in a draw the matrix of products, of
-        ``8 * n_rows ** 2`` bytes, is not made and each machine computes its own
-        kernel, slower. Up to two such matrices per worker are held while fitting: 1.6
-        GB at 10,000 rows.
+        ``8 * n_rows ** 2`` bytes, is not made: see ``approximation``. Up to two such
+        matrices per worker are held while fitting: 1.6 GB at 10,000 rows.
+    approximation : {"auto", "nystroem"} or None, default="auto"
+        "nystroem" fits linear machines on Nystroem features [3]_, which takes time and
+        memory in proportion to the rows (see Notes). "auto" does so in draws of more
+        than ``max_gram_rows`` rows. None never does: above ``max_gram_rows`` each
+        machine then computes its own kernel, and time grows about with the square of
+        the rows.
+    n_components : int, default=1000
+        Rows of a draw that are landmarks of the approximation; the more, the nearer
+        the exact machines. Up to two matrices of ``8 * n_rows * n_components`` bytes
+        per worker are held while fitting: 1.8 GB at 115,595 rows.
     tol : float, default=1e-3
         Where the solver stops.
     cache_size : float, default=200
-        Memory of a solver for kernel values, in MB.
+        Memory of a solver for kernel values, in MB; for exact machines.
     max_iter : int, default=1000000
-        Steps after which the solver gives up, with scikit-learn's warning; -1 never.
-        Features that are not standardised can keep it busy for ever.
+        Steps after which the solver gives up, with a ConvergenceWarning; -1 never.
+        Features that are not standardised can keep that of exact machines busy for
+        ever.
     n_jobs : int or None, default=None
         Threads that fit and predict; None means 1 unless a
         :obj:`joblib.parallel_config` says otherwise.
@@ -128,14 +139,16 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
         Labels.
-    members_ : list of SVMMember
+    members_ : list of SVMMember or NystroemMember
         Fitted machines, seed by seed and in the order of ``kernels``, with the
         attributes ``kernel``, ``gamma``, ``C``, ``seed``, ``features_``, ``support_``,
         ``n_support_``, ``dual_coef_``, ``intercept_``, ``n_iter_`` and, if linear,
-        ``coef_``, and the methods ``decision_function`` and ``predict``.
+        ``coef_``, and the methods ``decision_function`` and ``predict``. Of a
+        NystroemMember the support vectors are its landmarks, and ``dual_coef_`` has a
+        row per pair of classes.
     support_ : ndarray of shape (n_kept,), dtype int64
-        Rows of the training X that are a support vector of a member whose kernel is
-        not linear.
+        Rows of the training X that are a support vector, or landmark, of a member
+        whose kernel is not linear.
     support_vectors_ : ndarray of shape (n_kept, n_features), dtype float64
         These rows; nothing else of X is kept.
     calibrators_ : list of CalibratedClassifierCV, or None
@@ -160,6 +173,16 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
     Results do not depend on ``n_jobs`` as long as the number of threads of BLAS stays
     the same.
 
+    The approximation draws landmarks from the rows of a draw, takes a row's kernel
+    values with them for all that is known of it, and minimises what
+    :class:`sklearn.svm.SVC` minimises for each pair of classes (its hinge rounded off
+    over a tenth of the margin) over the functions that these can make. The
+    linear kernel needs no landmarks and is not approximated but by its solver. Members
+    calibrate on landmarks of the other folds. How near it comes depends on how many
+    directions the features really have: see ``benchmarks/results/scale.txt``. A kernel
+    that is not positive, as "sigmoid" can be, is made so as
+    :class:`sklearn.kernel_approximation.Nystroem` does.
+
     Where a member's scores are tied between two classes it votes for the first, as
     ``SVC(break_ties=True)``.
 
@@ -171,6 +194,8 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
        drawn nor the penalties; those here are ours.
     .. [2] Ho, T. K. "The random subspace method for constructing decision forests."
        IEEE Transactions on Pattern Analysis and Machine Intelligence 20(8), 1998.
+    .. [3] Williams, C. K. I. and Seeger, M. "Using the Nystroem method to speed up
+       kernel machines." Advances in Neural Information Processing Systems 13, 2001.
 
     Examples
     --------
@@ -207,6 +232,8 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         "n_folds": [Interval(Integral, 2, None, closed="left")],
         "groups": [None, pd.Series],
         "max_gram_rows": [Interval(Integral, 0, None, closed="left")],
+        "approximation": [StrOptions({"auto", "nystroem"}), None],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "cache_size": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, -1, None, closed="left")],
@@ -234,6 +261,8 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         n_folds=5,
         groups=None,
         max_gram_rows=10_000,
+        approximation="auto",
+        n_components=1000,
         tol=1e-3,
         cache_size=200,
         max_iter=1_000_000,
@@ -257,6 +286,8 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         self.n_folds = n_folds
         self.groups = groups
         self.max_gram_rows = max_gram_rows
+        self.approximation = approximation
+        self.n_components = n_components
         self.tol = tol
         self.cache_size = cache_size
         self.max_iter = max_iter
@@ -292,20 +323,21 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         check_labels(y)
         X = self._validated(X, reset=True)
         rows, self.classes_, codes, weights = training_rows(X, y, sample_weight)
-        X = X[rows]
         *seeds, fold_seed = draw_seeds(self.random_state, self.n_seeds + 1)
         folds = None
         if self.voting != "hard":
-            units = unit_codes(None if ids is None else ids[rows], self.groups, len(X))
+            units = unit_codes(
+                None if ids is None else ids[rows], self.groups, len(rows)
+            )
             folds = calibration_folds(
                 codes, units, self.classes_, self.n_folds, fold_seed
             )
         n_features = size_of(self.max_features, X.shape[1])
         n_rows = None
         if self.bootstrap or not is_all(self.max_samples):
-            n_rows = size_of(self.max_samples, len(X))
+            n_rows = size_of(self.max_samples, len(rows))
         draws = [
-            draw(codes, X.shape[1], n_features, n_rows, self.bootstrap, seed)
+            (*draw(codes, X.shape[1], n_features, n_rows, self.bootstrap, seed), seed)
             for seed in seeds
         ]
         training = Training(
@@ -328,9 +360,12 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         )
         fitted = fit_draws(
             X,
+            rows,
             training,
             kernels,
             draws,
+            approximation=self.approximation,
+            n_components=self.n_components,
             max_gram_rows=self.max_gram_rows,
             n_jobs=self.n_jobs,
             verbose=self.verbose,
@@ -436,12 +471,19 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
 
     def _validated(self, X, *, reset):
         X = validate_data(
-            self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=reset
+            self,
+            X,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            reset=reset,
         )
-        missing = np.isnan(X).any(axis=1)
-        if missing.any():
+        missing = sum(
+            int(np.isnan(X[part]).any(axis=1).sum())
+            for part in blocks(*X.shape, DECIDING)
+        )
+        if missing:
             raise ValueError(
-                f"Input X contains NaN, in {int(missing.sum())} of {len(X)} rows, and "
+                f"Input X contains NaN, in {missing} of {len(X)} rows, and "
                 "SVMEnsembleClassifier takes none. Put "
                 "skmer.preprocessing.ModalityImputer, which fills the streams that "
                 "clips lack, before it."
@@ -457,7 +499,7 @@ class SVMEnsembleClassifier(LabelledScore, ClassifierMixin, BaseEstimator):
         ]
         kept = np.unique(np.concatenate(needed))
         self.support_ = rows[kept]
-        self._pool = Pool(X[kept])
+        self._pool = Pool(X[self.support_].astype(np.float64))
         self.members_ = []
         for (member, support, _), mine in zip(fitted, needed, strict=True):
             where = np.searchsorted(kept, mine)

@@ -16,11 +16,13 @@ from skmer.ensemble._svm_kernels import (
 )
 from skmer.ensemble._svm_members import (
     DECIDING,
+    NystroemMember,
     SVMMember,
     pair_intercepts,
     pair_scores,
     pair_weights,
 )
+from skmer.ensemble._svm_nystroem import NystroemFit, draw_landmarks
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,39 @@ class Training:
     buffers: list
 
 
-def fit_draws(X, training, kernels, draws, *, max_gram_rows, n_jobs, verbose):
+def fit_draws(
+    X,
+    order,
+    training,
+    kernels,
+    draws,
+    *,
+    approximation,
+    n_components,
+    max_gram_rows,
+    n_jobs,
+    verbose,
+):
     """Fit a member of each kernel on each draw, in threads.
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features), dtype float64
-        Training rows.
+    X : ndarray of shape (n_all, n_features)
+        Rows of float32 or float64.
+    order : ndarray of shape (n_rows,), dtype int64
+        The rows of X to train on, sorted by class.
     training : Training
         What to learn from them.
     kernels : list of str
         Kernels.
     draws : list of tuple
-        Columns of each draw and how often each row was drawn.
+        Columns of each draw, how often each row was drawn, and its seed.
+    approximation : {"auto", "nystroem"} or None
+        Whether to know rows by landmarks; "auto" with more than ``max_gram_rows``.
+    n_components : int
+        Number of landmarks.
     max_gram_rows : int
-        With more rows than this no products are shared.
+        With more rows than this no products of all with all are shared.
     n_jobs : int or None
         Threads.
     verbose : bool
@@ -85,16 +105,20 @@ def fit_draws(X, training, kernels, draws, *, max_gram_rows, n_jobs, verbose):
         What :func:`fit_member` gives for each member, draw by draw.
     """
     spaces, trainings = [], []
-    for features, counts in draws:
+    for features, counts, seed in draws:
         rows = np.flatnonzero(counts)
-        shared = len(rows) <= max_gram_rows
+        small, landmarks = len(rows) <= max_gram_rows, None
+        if approximation == "nystroem" or (approximation == "auto" and not small):
+            landmarks = draw_landmarks(len(rows), n_components, seed)
         spaces.append(
             Subspace(
                 X,
+                order,
                 rows,
                 features,
                 len(kernels),
-                with_products=shared,
+                with_products=small or landmarks is not None,
+                landmarks=landmarks,
                 buffers=training.buffers,
             )
         )
@@ -152,21 +176,23 @@ def fit_member(training, name, seed, subspace):
     member : SVMMember
         Not settled yet.
     support : ndarray of int64
-        Its support vectors among the training rows.
+        Its support vectors, or landmarks, among the training rows.
     scores : ndarray of shape (n_rows, n_classes), or None
         Scores of the training rows from the folds, NaN where there is none. None
         without folds.
     """
-    fit = _Fit(training, name, subspace)
+    exact = subspace.landmarks is None
+    fit = (_Fit if exact else NystroemFit)(training, name, subspace)
     try:
         machine, kernel, C = fit.on(None)
-        member = SVMMember(
+        member = (SVMMember if exact else NystroemMember)(
             kernel, seed, C, subspace.features, training.classes, machine
         )
         scores = None if training.folds is None else fit.out_of_fold()
     finally:
         subspace.close()
-    return member, subspace.rows[machine.support_], scores
+    support = machine.support_ if exact else machine.landmarks
+    return member, subspace.rows[support], scores
 
 
 class _Fit:

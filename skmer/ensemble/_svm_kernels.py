@@ -114,23 +114,31 @@ class Subspace:
 
     Parameters
     ----------
-    X : ndarray of shape (n_all, n_features), dtype float64
-        All training rows.
+    X : ndarray of shape (n_all, n_features)
+        Rows of float32 or float64.
+    order : ndarray of int64
+        The rows of X that are trained on, in their order there.
     rows : ndarray of int64
-        The rows that the members learn from.
+        The rows among these that the members learn from.
     features : ndarray of int64
         The columns.
     n_users : int
         How many members there are.
     with_products : bool
         Whether to compute products at all.
+    landmarks : ndarray of int64, or None
+        Compute products with these of the rows alone; None for all.
     buffers : list of ndarray
         Memory to be used again, as for :func:`kernel_matrix`.
     """
 
-    def __init__(self, X, rows, features, n_users, *, with_products, buffers):
+    def __init__(
+        self, X, order, rows, features, n_users, *, with_products, landmarks, buffers
+    ):
         self.rows = rows
         self.features = features
+        self.landmarks = landmarks
+        self._order = order
         self._X = X
         self._left = n_users
         self._with_products = with_products
@@ -144,19 +152,21 @@ class Subspace:
         Returns
         -------
         columns : ndarray of shape (n_rows, n_columns)
-        products : ndarray of shape (n_rows, n_rows), or None
+        products : ndarray of shape (n_rows, n_rows or n_landmarks), or None
             None without products.
         squares : ndarray of shape (n_rows,)
         """
         with self._lock:
             if self._columns is None:
-                columns = np.ascontiguousarray(
-                    self._X[np.ix_(self.rows, self.features)]
-                )
+                chosen = np.ix_(self._order[self.rows], self.features)
+                columns = np.ascontiguousarray(self._X[chosen], dtype=np.float64)
                 if self._with_products:
-                    n = len(columns)
-                    self._products = taken(self._buffers, n * n).reshape(n, n)
-                    np.matmul(columns, columns.T, out=self._products)
+                    right = columns
+                    if self.landmarks is not None:
+                        right = columns[self.landmarks]
+                    shape = len(columns), len(right)
+                    values = taken(self._buffers, shape[0] * shape[1]).reshape(shape)
+                    self._products = np.matmul(columns, right.T, out=values)
                 self._squares = np.einsum("ij,ij->i", columns, columns)
                 self._columns = columns
             return self._columns, self._products, self._squares

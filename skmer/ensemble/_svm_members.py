@@ -65,6 +65,13 @@ class SVMMember:
     """
 
     def __init__(self, kernel, seed, C, features, classes, fitted):
+        self._name(kernel, seed, C, features, classes)
+        self.n_support_ = fitted.n_support_.copy()
+        self.dual_coef_ = np.array(fitted.dual_coef_)
+        self.intercept_ = fitted.intercept_.copy()
+        self.n_iter_ = np.array(fitted.n_iter_)
+
+    def _name(self, kernel, seed, C, features, classes):
         self.kernel = kernel.name
         self.gamma = kernel.gamma
         self.degree = kernel.degree
@@ -73,17 +80,16 @@ class SVMMember:
         self.seed = seed
         self.features_ = features
         self.classes_ = classes
-        self.n_support_ = fitted.n_support_.copy()
-        self.dual_coef_ = np.array(fitted.dual_coef_)
-        self.intercept_ = fitted.intercept_.copy()
-        self.n_iter_ = np.array(fitted.n_iter_)
         self._kernel = kernel
+
+    # What the rows that are kept are to the member
+    _kept = "support vectors"
 
     def __repr__(self):
         return (
-            f"SVMMember(kernel={self.kernel!r}, C={self.C:.4g}, "
+            f"{type(self).__name__}(kernel={self.kernel!r}, C={self.C:.4g}, "
             f"gamma={self.gamma:.4g}, {len(self.features_)} features, "
-            f"{int(self.n_support_.sum())} support vectors)"
+            f"{int(self.n_support_.sum())} {self._kept})"
         )
 
     def settle(self, X, rows, support, pool, where):
@@ -92,11 +98,11 @@ class SVMMember:
         Parameters
         ----------
         X : ndarray of shape (n_rows, n_features)
-            The ensemble's training rows, in its order.
+            The X passed to the ensemble's ``fit``.
         rows : ndarray of int64
-            Number of each of them in the X passed to ``fit``.
+            The rows of it that were trained on, in the ensemble's order.
         support : ndarray of int64
-            The support vectors among the rows of X.
+            The support vectors among these.
         pool : Pool
             The rows that are kept.
         where : ndarray of int64
@@ -105,9 +111,8 @@ class SVMMember:
         """
         self.support_ = rows[support]
         if self.kernel == "linear":
-            vectors = X[np.ix_(support, self.features_)]
-            weights = pair_weights(self.dual_coef_, self.n_support_)
-            self.coef_ = np.ascontiguousarray((vectors.T @ weights).T)
+            vectors = X[np.ix_(self.support_, self.features_)].astype(np.float64)
+            self.coef_ = np.ascontiguousarray((vectors.T @ self._weights()).T)
         self._pool, self._where = pool, where
 
     def pairs(self, columns, products, squares, where):
@@ -129,16 +134,23 @@ class SVMMember:
         pairs : ndarray of shape (n_rows, n_pairs)
             Positive for the first class of a pair.
         """
-        intercept = pair_intercepts(self.intercept_, len(self.classes_))
+        intercept = self._intercepts()
         if self.kernel == "linear":
             return columns @ self.coef_.T + intercept
         weights = np.zeros((len(squares), len(intercept)))
-        weights[where] = pair_weights(self.dual_coef_, self.n_support_)
+        weights[where] = self._weights()
         values = products.copy()
         lengths = np.einsum("ij,ij->i", columns, columns)
         for part in blocks(*values.shape):
             self._kernel.apply(values[part], lengths[part], squares)
         return values @ weights + intercept
+
+    def _weights(self):
+        """Return the weight of each support vector in the decision of each pair."""
+        return pair_weights(self.dual_coef_, self.n_support_)
+
+    def _intercepts(self):
+        return pair_intercepts(self.intercept_, len(self.classes_))
 
     def decision_function(self, X):
         """Return the decision scores, as :class:`sklearn.svm.SVC` gives them.
@@ -172,6 +184,89 @@ class SVMMember:
         if scores.ndim == 1:
             return self.classes_[(scores > 0).astype(np.int64)]
         return self.classes_[scores.argmax(axis=1)]
+
+
+class NystroemMember(SVMMember):
+    """One machine of an ensemble that knows rows by their likeness to landmarks.
+
+    It decides as one whose support vectors are the landmarks. The linear kernel needs
+    none.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        The kernel, with gamma as a number.
+    seed : int
+        Which of the ensemble's subspaces it has, from 0 on.
+    C : float
+        The penalty it was fitted with.
+    features : ndarray of int64
+        Its columns.
+    classes : ndarray of shape (n_classes,)
+        Labels.
+    fitted : Machine
+        From :class:`skmer.ensemble._svm_nystroem.NystroemFit`.
+
+    Attributes
+    ----------
+    features_ : ndarray of shape (n_columns,), dtype int64
+        The columns it reads.
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    support_ : ndarray of shape (n_landmarks,), dtype int64
+        Rows, of those passed to the ensemble's ``fit``, that are landmarks.
+    n_support_ : ndarray of shape (n_classes,), dtype int32
+        How many of them each class has.
+    dual_coef_ : ndarray of shape (n_pairs, n_landmarks)
+        Weight of each landmark in the decision of each pair of classes, positive for
+        the first class of the pair.
+    intercept_ : ndarray of shape (n_pairs,)
+        What is added.
+    n_iter_ : ndarray of shape (n_pairs,)
+        Steps of the solver.
+    coef_ : ndarray of shape (n_pairs, n_columns)
+        Weights of the columns; with the linear kernel only.
+    """
+
+    _kept = "landmarks"
+
+    def __init__(self, kernel, seed, C, features, classes, fitted):
+        self._name(kernel, seed, C, features, classes)
+        counts = np.bincount(fitted.codes, minlength=len(classes))
+        self.n_support_ = counts.astype(np.int32)
+        self.intercept_ = fitted.intercepts
+        self.n_iter_ = fitted.n_iter
+        weights = np.ascontiguousarray(fitted.weights.T)
+        if self.kernel == "linear":
+            self.coef_ = weights
+            self.dual_coef_ = np.empty((len(weights), 0))
+        else:
+            self.dual_coef_ = weights
+
+    def settle(self, X, rows, support, pool, where):
+        """Say where the landmarks are kept.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features)
+            The X passed to the ensemble's ``fit``; not needed.
+        rows : ndarray of int64
+            The rows of it that were trained on, in the ensemble's order.
+        support : ndarray of int64
+            The landmarks among these.
+        pool : Pool
+            The rows that are kept.
+        where : ndarray of int64
+            The landmarks among these.
+        """
+        self.support_ = rows[support]
+        self._pool, self._where = pool, where
+
+    def _weights(self):
+        return self.dual_coef_.T
+
+    def _intercepts(self):
+        return self.intercept_
 
 
 def pair_weights(dual_coef, n_support):
@@ -269,8 +364,8 @@ def score_members(members, X, n_jobs=None):
     ----------
     members : list of SVMMember
         The members.
-    X : ndarray of shape (n_rows, n_features), dtype float64
-        Rows.
+    X : ndarray of shape (n_rows, n_features)
+        Rows, of float32 or float64.
     n_jobs : int or None, default=None
         Threads.
 
@@ -295,7 +390,7 @@ def _score_draw(members, X, scores, n_jobs):
     places = [np.searchsorted(kept, member._where) for _, member in mine]
 
     def score(part):
-        columns = np.ascontiguousarray(X[part][:, features])
+        columns = np.ascontiguousarray(X[part][:, features], dtype=np.float64)
         products = columns @ vectors.T
         for (i, member), place in zip(mine, places, strict=True):
             pairs = member.pairs(columns, products, squares, place)

@@ -61,7 +61,7 @@ OBJECTS = frozenset(
     | _names("skmer.ensemble._svm", "SVMEnsembleClassifier")
     | _names("skmer.ensemble._svm_calibration", "_Scores")
     | _names("skmer.ensemble._svm_kernels", "Kernel")
-    | _names("skmer.ensemble._svm_members", "Pool SVMMember")
+    | _names("skmer.ensemble._svm_members", "NystroemMember Pool SVMMember")
     | _names("skmer.ensemble._variant", "VariantVotingClassifier")
     | _names("skmer.feature_selection._selector", "ChiSquareSelector")
     | _names("skmer.fusion._pretraining", "ContrastivePretraining")

@@ -13,14 +13,16 @@ from leaks import changed_rows, differences
 from sklearn.base import clone
 from sklearn.datasets import make_blobs, make_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
-from skmer.ensemble import SVMEnsembleClassifier
+from skmer.ensemble import SVMEnsembleClassifier, _svm_primal
 from skmer.ensemble._svm_kernels import resolve_gamma
+from skmer.ensemble._svm_members import NystroemMember, SVMMember
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
 
@@ -66,7 +68,7 @@ def state(model):
         {"gamma": "auto", "degree": 2, "coef0": 1.0, "C": 3.0},
         {"gamma": 0.05, "degree": 5, "class_weight": "balanced"},
         {"class_weight": {0: 3.0, 1: 0.5}, "scale_linear": False},
-        {"max_gram_rows": 10},
+        {"max_gram_rows": 10, "approximation": None},
         {"voting": "soft"},
         {"degree": 0},
     ],
@@ -485,3 +487,227 @@ def test_features_that_no_solver_copes_with_do_not_stall_it():
     )
     with pytest.warns(ConvergenceWarning, match="StandardScaler"):
         ensemble.fit(X, np.arange(60) % 2)
+
+
+def reference(member, X, y, rows, new, weight=None, class_weight=None):
+    """Return pairwise decisions of SVCs on scikit-learn's own Nystroem features."""
+    columns = X[:, member.features_]
+    if member.kernel == "linear":
+        learn, ask = columns[rows], new[:, member.features_]
+    else:
+        landmarks = columns[member.support_]
+        params = {"coef0": member.coef0} if member.kernel != "rbf" else {}
+        params |= {"degree": member.degree} if member.kernel == "poly" else {}
+        features = Nystroem(
+            kernel=member.kernel,
+            gamma=member.gamma,
+            n_components=len(landmarks),
+            random_state=0,
+            **params,
+        ).fit(landmarks)
+        learn, ask = (
+            features.transform(columns[rows]),
+            features.transform(new[:, member.features_]),
+        )
+    machine = SVC(
+        kernel="linear",
+        C=member.C,
+        class_weight=class_weight,
+        tol=1e-6,
+        decision_function_shape="ovo",
+    )
+    machine.fit(learn, y[rows], weight)
+    pairs = machine.decision_function(ask)
+    return (-pairs[:, np.newaxis] if pairs.ndim == 1 else pairs), learn, ask
+
+
+def decided(member, new):
+    """Return a member's decisions between pairs."""
+    columns = new[:, member.features_]
+    vectors = member._pool.rows[:, member.features_]
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    return member.pairs(columns, columns @ vectors.T, squares, member._where)
+
+
+@pytest.mark.parametrize(("width", "close"), [(None, 0.2), (1e-3, 0.02)])
+@pytest.mark.parametrize(
+    ("n_classes", "params"),
+    [
+        (2, {}),
+        (4, {"gamma": "auto", "coef0": 1.0, "C": 0.3}),
+        (3, {"class_weight": "balanced", "scale_linear": False, "C": 0.05}),
+        (3, {"class_weight": {0: 3.0, 1: 0.5}, "degree": 2}),
+    ],
+    ids=str,
+)
+def test_landmarks_make_the_machines_of_scikit_learn(
+    n_classes, params, width, close, monkeypatch
+):
+    # Narrower than it is used, the hinge becomes that of the reference
+    if width is not None:
+        monkeypatch.setattr(_svm_primal, "_WIDTH", width)
+    X, y = drawn(n_classes)
+    X, y, new = X[:220], y[:220], X[220:]
+    weight = np.random.RandomState(0).choice([0, 0.5, 1, 3], size=220)
+    rows = np.flatnonzero(weight)
+    model = SVMEnsembleClassifier(
+        KERNELS,
+        n_seeds=1,
+        approximation="nystroem",
+        n_components=40,
+        tol=1e-8,
+        random_state=0,
+        **params,
+    ).fit(X, y, weight)
+    assert [member.kernel for member in model.members_] == list(KERNELS)
+    for member in model.members_:
+        assert isinstance(member, NystroemMember)
+        assert len(member.support_) == (0 if member.kernel == "linear" else 40)
+        assert set(member.support_) <= set(rows)
+        columns = X[:, member.features_]
+        gamma = resolve_gamma(params.get("gamma", "scale"), columns[rows])
+        np.testing.assert_allclose(member.gamma, gamma, rtol=1e-12)
+        whole, _, _ = reference(
+            member, X, y, rows, new, weight[rows], params.get("class_weight")
+        )
+        np.testing.assert_allclose(decided(member, new), whole, atol=close, rtol=0)
+
+
+def test_landmarks_beside_liblinear():
+    X, y = drawn(2)
+    X, y, new = X[:220], y[:220], X[220:]
+    model = SVMEnsembleClassifier(
+        ["rbf"],
+        n_seeds=1,
+        approximation="nystroem",
+        n_components=40,
+        tol=1e-8,
+        random_state=0,
+    ).fit(X, y)
+    member = model.members_[0]
+    _, learn, ask = reference(member, X, y, np.arange(220), new)
+    # Its intercept is penalised; scaled so, hardly
+    machine = LinearSVC(
+        loss="hinge", tol=1e-8, intercept_scaling=30.0, max_iter=1_000_000
+    )
+    theirs = machine.fit(learn, y).decision_function(ask)
+    np.testing.assert_allclose(model.member_scores(new)[:, 0, 1], theirs, atol=0.1)
+    assert np.mean(np.sign(theirs) == np.sign(model.member_scores(new)[:, 0, 1])) > 0.97
+
+
+@pytest.mark.parametrize("voting", ["hard", "soft"])
+def test_all_rows_as_landmarks_come_near_the_exact_machines(voting):
+    X, y = drawn(4, 600)
+    exact = SVMEnsembleClassifier(n_seeds=2, voting=voting, random_state=0)
+    exact.fit(X[:400], y[:400])
+    near, few = (
+        clone(exact)
+        .set_params(approximation="nystroem", n_components=n)
+        .fit(X[:400], y[:400])
+        for n in (10_000, 5)
+    )
+    agreement = [
+        np.mean(model.predict(X[400:]) == exact.predict(X[400:]))
+        for model in (near, few)
+    ]
+    assert agreement[0] > 0.97 > agreement[1]
+    assert near.score(X[400:], y[400:]) > exact.score(X[400:], y[400:]) - 0.02
+    if voting == "soft":
+        off = [
+            np.abs(model.predict_proba(X[400:]) - exact.predict_proba(X[400:])).mean()
+            for model in (near, few)
+        ]
+        assert off[0] < 0.02 < off[1]
+
+
+def test_landmarks_are_for_draws_of_many_rows():
+    X, y = drawn(3)
+
+    def kinds(**params):
+        model = SVMEnsembleClassifier(n_seeds=2, n_components=20, **params)
+        return {type(member) for member in model.fit(X, y).members_}
+
+    assert kinds() == {SVMMember}
+    assert kinds(max_gram_rows=299) == {NystroemMember}
+    assert kinds(max_gram_rows=300) == {SVMMember}
+    assert kinds(max_gram_rows=299, approximation=None) == {SVMMember}
+    assert kinds(max_gram_rows=299, max_samples=0.5) == {SVMMember}
+    assert kinds(max_gram_rows=10**6, approximation="nystroem") == {NystroemMember}
+
+
+@pytest.mark.parametrize("voting", ["hard", "soft"])
+def test_landmarks_are_seeded_and_learn_nothing_of_other_rows(voting):
+    X, y = frame()
+    model = SVMEnsembleClassifier(
+        KERNELS,
+        n_seeds=2,
+        bootstrap=True,
+        voting=voting,
+        approximation="nystroem",
+        n_components=12,
+        random_state=0,
+    )
+    before = np.random.get_state()  # noqa: NPY002
+    first = clone(model).fit(X.iloc[:60], y[:60])
+    other = clone(model).set_params(n_jobs=3).fit(X.iloc[:60], y[:60])
+    assert differences(state(first), state(other)) == []
+    double = clone(model).fit(X.iloc[:60].astype(np.float64), y[:60])
+    assert differences(state(first), state(double)) == []
+    assert differences(list(before), list(np.random.get_state())) == []  # noqa: NPY002
+    reseeded = clone(model).set_params(random_state=1).fit(X.iloc[:60], y[:60])
+    assert differences(state(first), state(reseeded))
+    changed = changed_rows(X, y, np.arange(60, 90))
+    held = clone(model).fit(changed[0].iloc[:60], changed[1][:60])
+    assert differences(state(first), state(held)) == []
+    leaky = clone(model).fit(changed[0].iloc[:61], changed[1][:61])
+    assert differences(state(first), state(leaky))
+    again = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(
+        again.decision_function(X), first.decision_function(X)
+    )
+    assert "12 landmarks" in repr(again.members_[1])
+    assert len(first.support_vectors_) <= 24
+    # Unlabelled rows change nothing but the numbers of the rows
+    marked = y.astype(object)
+    marked[60:] = None
+    partly = clone(model).fit(X, marked)
+    np.testing.assert_array_equal(
+        partly.decision_function(X), first.decision_function(X)
+    )
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_calibration_with_landmarks_comes_from_other_clips(n_classes):
+    X, y = frame(60)
+    y = np.random.default_rng(3).permutation(np.arange(60) % n_classes)
+    model = SVMEnsembleClassifier(
+        ["rbf", "linear"],
+        n_seeds=1,
+        C=1e3,
+        gamma=5.0,
+        voting="soft",
+        approximation="nystroem",
+        random_state=0,
+    )
+    copies = X.loc[np.repeat(X.index, 4)]
+    together = clone(model).fit(copies, np.repeat(y, 4))
+    apart = clone(model).fit(copies.to_numpy(), np.repeat(y, 4))
+    sure = together.predict_proba(X).max(axis=1).mean()
+    assert sure < 0.75
+    assert sure + 0.1 < apart.predict_proba(X.to_numpy()).max(axis=1).mean()
+    alone = y.astype("U8")
+    alone[5] = "neutral"
+    with pytest.warns(UserWarning, match=r"\['neutral'\] have a single clip"):
+        proba = clone(model).fit(X, alone).predict_proba(X)
+    assert np.isfinite(proba).all()
+
+
+def test_too_few_steps_are_warned_of():
+    X, y = drawn(3)
+    model = SVMEnsembleClassifier(
+        ["rbf"], n_seeds=1, approximation="nystroem", max_iter=1
+    )
+    with pytest.warns(ConvergenceWarning, match="Nystroem features have not conv"):
+        model.fit(X, y)
+    assert model.n_iter_ == 1
+    assert model.set_params(max_iter=-1).fit(X, y).n_iter_ > 1
