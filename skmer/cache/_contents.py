@@ -4,12 +4,12 @@ import os
 import struct
 import zlib
 
-from skmer.cache._keys import DIGEST_BYTES, path_id, read_content
+from skmer.cache._keys import DIGEST_BYTES, path_id, read_content, signature_of
 
 # Files digested before what was found is written.
 _PER_COMMIT = 256
-# Size, time of change, digest, and a checksum of these and of the path.
-_MEMO = struct.Struct(f"<Qq{DIGEST_BYTES}sI")
+# Signature, digest, and a checksum of these and of the path.
+_MEMO = struct.Struct(f"<Qqq{DIGEST_BYTES}sI")
 
 
 class Contents:
@@ -54,11 +54,12 @@ class Contents:
             if (
                 memo is not None
                 and memo[1] == status.st_mtime_ns
+                and memo[2] == status.st_ctime_ns
                 and memo[0] == status.st_size
             ):
-                append(memo[2])
+                append(memo[3])
             else:
-                todo.append((len(identities), path, status.st_size, status.st_mtime_ns))
+                todo.append((len(identities), path, signature_of(status)))
                 append(None)
         if todo:
             self._look_into(todo, identities)
@@ -76,13 +77,11 @@ class Contents:
 
     def _look_into(self, todo, identities):
         """Find contents in the store's memo, and read files it does not know."""
-        keys = [path_id(path) for _, path, _, _ in todo]
+        keys = [path_id(path) for _, path, _ in todo]
         found = self._read(lambda txn, db: _read(txn, db, keys)) or [None] * len(keys)
         fresh = []
-        for (index, path, size, changed), key, memo in zip(
-            todo, keys, found, strict=True
-        ):
-            if memo is None or memo[:2] != (size, changed):
+        for (index, path, seen), key, memo in zip(todo, keys, found, strict=True):
+            if memo is None or memo[:3] != seen:
                 try:
                     identity, signature = read_content(path)
                 except OSError as error:
@@ -96,7 +95,7 @@ class Contents:
                 if len(fresh) == _PER_COMMIT:
                     self._remember(fresh)
                     fresh = []
-            identities[index] = memo[2]
+            identities[index] = memo[3]
             self._memo[path] = memo
         if fresh:
             self._remember(fresh)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import lmdb
 
 from skmer.cache._gate import Gate
+from skmer.cache._pages import UnsoundError, check_heads, check_pages
 
 try:
     import fcntl
@@ -19,7 +20,8 @@ INITIAL_MAP = 1 << 28
 DATA, LOCK, GUARD = "data.mdb", "lock.mdb", "guard.lock"
 _MAX_READERS = 1024
 
-# What LMDB says of a broken file, or of a transaction that met one.
+# What LMDB says of a broken file, or of a transaction that met one. A file of another
+# version of LMDB is not broken: others may be using it.
 BROKEN = (
     lmdb.BadTxnError,
     lmdb.CorruptedError,
@@ -27,7 +29,6 @@ BROKEN = (
     lmdb.InvalidError,
     lmdb.PageNotFoundError,
     lmdb.PanicError,
-    lmdb.VersionMismatchError,
 )
 
 _all = weakref.WeakSet()
@@ -95,6 +96,8 @@ class Environment:
             new = os.path.getsize(data) == 0
         except FileNotFoundError:
             new = True
+        if not new:
+            _pages(check_heads, data)
         # sync without metasync: a commit waits until its pages are on the disk, but
         # not for the pointer to them. A killed process loses no commit; a power cut
         # may lose the last one and damages nothing. With sync=False a commit of 64
@@ -112,34 +115,35 @@ class Environment:
         )
         # Slots of killed processes would keep old pages from being used again.
         self._env.reader_check()
-        self._fill_up(data)
+        self._check(data, write=True)
         self.values = self._env.open_db(b"values")
         self.ids = self._env.open_db(b"ids")
         self.used = self._env.open_db(b"used")
         self.opened += 1
 
     def _open_readonly(self):
+        data = os.path.join(self.folder, DATA)
+        _pages(check_heads, data)
         options = dict(map_size=0, max_dbs=8, readonly=True, max_spare_txns=0)
         try:
             self._env = lmdb.open(self.folder, **options)
         except (OSError, lmdb.Error):
             self._env = lmdb.open(self.folder, lock=False, **options)
+        self._check(data)
         self.values = self._env.open_db(b"values", create=False)
         self.ids = self._env.open_db(b"ids", create=False)
         self.used = None
 
-    def _fill_up(self, data):
-        """Make up for a file cut off: touching pages beyond its end is fatal."""
+    def _check(self, data, write=False):
+        """Refuse a file by which LMDB would be led astray."""
         try:
-            # While this holds the write lock nobody else writes to the file.
-            with self._env.begin(write=True):
-                info = self._env.info()
-                size = (info["last_pgno"] + 1) * self._env.stat()["psize"]
-                if os.path.getsize(data) < size:
-                    os.truncate(data, size)
+            # While this holds the write lock nobody else writes to the file; pages
+            # that a reader sees stay as they are.
+            with self._env.begin(write=write) as txn:
+                _pages(check_pages, data, txn.id() - write)
         except lmdb.MapResizedError:
             self._env.set_mapsize(0)
-            self._fill_up(data)
+            self._check(data, write)
 
     def _set_aside_and_open(self):
         self._close_environment()
@@ -297,6 +301,13 @@ class Environment:
         except OSError:
             return True
         return (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)
+
+
+def _pages(check, *args):
+    try:
+        check(*args)
+    except UnsoundError as error:
+        raise lmdb.CorruptedError(str(error)) from error
 
 
 def page_bytes(stat):

@@ -13,8 +13,13 @@ import numpy as np
 DIGEST_BYTES = 16
 _READ_BYTES = 1 << 20
 # Kernels stamp files at ticks of up to 10 ms: a file changed twice within one keeps
-# its time. Files younger than this are looked at again when they are older.
+# its time. A file younger than this is read when it is older.
 _TICK_NS = 20_000_000
+# Some file systems (FAT, ext3) keep whole or even seconds, and the clock of a file
+# server may be ahead: what was found in a file of that age is not remembered.
+_SECOND_NS = 1_000_000_000
+_COARSE_NS = 3 * _SECOND_NS
+_AHEAD_NS = 60 * _SECOND_NS
 
 
 def _digest(data, person):
@@ -58,11 +63,18 @@ def file_signature(path):
 
     Returns
     -------
-    signature : tuple of (int, int)
-        Size in bytes and time of last change in nanoseconds.
+    signature : tuple of (int, int, int)
+        Size in bytes, and in nanoseconds the times of the last change of the content
+        and of the file itself. The second of these cannot be set at will: it tells
+        of a file that was replaced by another of the same size and time, as tools
+        that copy and unpack leave it.
     """
-    status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
+    return signature_of(os.stat(path))
+
+
+def signature_of(status):
+    """Return the signature of a file of which :func:`os.stat` told."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_content(path):
@@ -77,8 +89,9 @@ def read_content(path):
     -------
     identity : bytes of length 16
         BLAKE2b digest of the bytes.
-    signature : tuple of (int, int) or None
-        Size and time of the file that was read; None where it changed meanwhile.
+    signature : tuple of (int, int, int) or None
+        Of the file that was read; None where it changed meanwhile, or could change
+        again without another signature.
 
     Raises
     ------
@@ -91,18 +104,32 @@ def read_content(path):
         raise IsADirectoryError(21, "Is a directory", path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(22, "Not an ordinary file", path)
-    age = time.time_ns() - status.st_mtime_ns
-    if 0 <= age < _TICK_NS:
-        time.sleep((_TICK_NS - age) / 1e9)
+    waits = [_TICK_NS - age for age in _ages(status) if 0 <= age < _TICK_NS]
+    if waits:
+        time.sleep(max(waits) / 1e9)
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES, person=b"file")
     with open(path, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
+        settled = _is_settled(before)
         while block := file.read(_READ_BYTES):
             digest.update(block)
         after = os.fstat(file.fileno())
-    signature = after.st_size, after.st_mtime_ns
-    same = (before.st_size, before.st_mtime_ns) == signature
-    return digest.digest(), signature if same else None
+    signature = signature_of(after)
+    same = signature_of(before) == signature
+    return digest.digest(), signature if same and settled else None
+
+
+def _ages(status):
+    """Return the nanoseconds since the last change, of the content and of the file."""
+    now = time.time_ns()
+    return now - status.st_mtime_ns, now - status.st_ctime_ns
+
+
+def _is_settled(status):
+    """Tell whether a change from now on gives a file another signature."""
+    fraction = status.st_mtime_ns % _SECOND_NS or status.st_ctime_ns % _SECOND_NS
+    young = _TICK_NS // 2 if fraction else _COARSE_NS
+    return not any(-_AHEAD_NS < age < young for age in _ages(status))
 
 
 def content_id(path):

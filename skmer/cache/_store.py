@@ -109,7 +109,8 @@ def _make_store(real, max_bytes, note):
         note(
             f"The feature cache {real} cannot be used: {error}. Features are computed "
             "and not stored. Name another folder (the parameter cache, or the "
-            "variable SKMER_CACHE_DIR), or make this one writable."
+            "variable SKMER_CACHE_DIR), or make this one writable. If its data.mdb "
+            "is damaged or of another version of LMDB, move that away."
         )
         return FeatureStore(real, None, max_bytes)
     if environment.set_aside:
@@ -152,6 +153,12 @@ class FeatureStore:
     LMDB stores a value above 2 KB in whole pages of 4,096 bytes, 16 of which are
     its own: a vector of 1,024 float32 takes two pages (8.3 KB with its share of the
     index), 24 of them in one record 25 pages (4.3 KB a vector).
+
+    A record is numbers and JSON; nothing in a store is ever unpickled or run. LMDB
+    itself believes what its file says, so the file's index is checked whenever it is
+    opened (0.2 s where it holds 130,000 clips): one that is damaged, or was made to
+    lead LMDB astray, is set aside. Whoever may write to the folder of a cache can
+    still make features that are wrong, as checksums tell of damage, not of forgery.
     """
 
     def __init__(self, path, environment, max_bytes):
@@ -181,8 +188,11 @@ class FeatureStore:
     def content_ids(self, paths):
         """Return the identities of files' contents.
 
-        A file is read when its size or time of change is new to the store;
-        otherwise it is only looked at (one ``os.stat``).
+        A file is read when its size or one of its times of change (of the content,
+        of the file) is new to the store; otherwise it is only looked at (one
+        ``os.stat``). What is missed is a change that leaves all three as they were:
+        one within 10 ms of the last while the file was read between the two, or,
+        since clocks of computers can be set back, one at the same nanosecond.
 
         Parameters
         ----------

@@ -38,7 +38,8 @@ def test_text_and_file_of_the_same_bytes_differ(tmp_path):
 def test_file_signature(tmp_path):
     (tmp_path / "a").write_text("hello")
     os.utime(tmp_path / "a", ns=(1, 1_234_567_891))
-    assert file_signature(tmp_path / "a") == (5, 1_234_567_891)
+    changed = os.stat(tmp_path / "a").st_ctime_ns
+    assert file_signature(tmp_path / "a") == (5, 1_234_567_891, changed)
 
 
 def test_equal_settings_have_one_digest():
