@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import clone
 
@@ -44,7 +45,8 @@ class PretrainedFusion:
         """Learn from X without labels, for the ``pretrained`` of other classifiers.
 
         This classifier itself stays as it is. A ``fit`` with the same integer
-        ``random_state`` on the same rows does the same by itself.
+        ``random_state`` on the same rows does the same by itself. Of rows with the
+        same clip id (the index of X) the first one counts.
 
         Parameters
         ----------
@@ -70,9 +72,9 @@ class PretrainedFusion:
         net._set_streams(table)
         # The module asks for classes; pre-training has no use for them.
         net.classes_inferred_ = np.arange(1)
-        return net._learn_without_labels(
-            table, np.arange(len(table)), net._start(resume=False)
-        )
+        clips = X.index if isinstance(X, pd.DataFrame) else None
+        rows = net._one_of_each(clips, np.arange(len(table)))
+        return net._learn_without_labels(table, rows, net._start(resume=False))
 
     def _pretrain(self, table, rows):
         self.pretraining_ = self._given_pretraining()

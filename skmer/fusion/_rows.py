@@ -216,4 +216,9 @@ class TrainingRows:
         if self.groups is not None and len(watched):
             group = self.groups[~self.groups.index.duplicated()].reindex(clips)
             hidden |= group.isin(group.iloc[watched].dropna()).to_numpy()
-        return rows[~(hidden | clips.duplicated())[rows]]
+        return self._one_of_each(clips, rows[~hidden[rows]])
+
+    @staticmethod
+    def _one_of_each(clips, rows):
+        """Return the rows without copies: a clip would be unlike itself."""
+        return rows if clips is None else rows[~clips[rows].duplicated()]

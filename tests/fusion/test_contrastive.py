@@ -96,6 +96,9 @@ def test_rows_of_weight_zero_and_watched_rows_do_not_enter_it(clips):
     twice = pd.concat([X, X])
     labels = np.concatenate([y, hide(y, np.ones(90, dtype=bool))])
     assert small(train_split=0.2).fit(twice, labels).pretraining_.n_clips == 72
+    # A clip whose first row has no weight enters it by another one.
+    labels, weight = np.tile(y, 2), np.repeat([0.0, 1.0], 90)
+    assert small().fit(twice, labels, weight).pretraining_.n_clips == 90
     # Nor others of the watched speakers.
     speakers = pd.Series(np.arange(90) // 9, index=X.index)
     some = hide(y, np.arange(90) % 9 == 0)
@@ -134,6 +137,21 @@ def test_fit_is_pretrain_and_then_training_from_it(clips):
     assert [*start.training.history[0]] == ["loss", "intra", "inter"]
     losses = [record["loss"] for record in start.training.history]
     assert losses[-1] < losses[0]
+
+
+def test_copies_of_a_clip_are_learnt_from_once(clips):
+    # Two copies in one batch would be told to be unlike each other.
+    X, y = clips
+    copied = np.r_[:90, 3:20, 3:20]
+    once = small(pretrained=small().pretrain(X)).fit(X, y)
+    again = small(pretrained=small().pretrain(X.iloc[copied])).fit(X, y)
+    assert once.pretraining_.n_clips == again.pretraining_.n_clips == 90
+    assert same_start(once, again)
+    assert same_start(once, small().fit(X.iloc[copied], y[copied]))
+    # Rows without names are clips of their own
+    assert small(streams={"a": slice(0, 6), "t": slice(6, None)}).pretrain(
+        X.to_numpy()[copied]
+    ).n_clips == len(copied)
 
 
 def test_a_pretraining_outlives_clones_folds_and_pickles(clips):
