@@ -231,7 +231,14 @@ def _load(folder, trust, device):
     data = files.pop("estimator.skops")
     names = check_archive(data, trust)
     tensors = _tensors(files.pop("tensors.safetensors", None))
-    nets = [files[f"net-{number}.safetensors"] for number in range(len(files))]
+    names_of_nets = [f"net-{number}.safetensors" for number in range(len(files))]
+    if files.keys() != set(names_of_nets):
+        raise ModelFormatError(
+            f"{folder} is damaged or was changed: its manifest lists "
+            f"{', '.join(sorted(files))}, which are not numbered from 0 on. Copy the "
+            "folder again, whole, from where the model was saved."
+        )
+    nets = [files[name] for name in names_of_nets]
     _tell_versions(manifest)
     placer = Placer(device, trust)
     rebuild = Rebuilder(nets, tensors, placer, trust)

@@ -143,6 +143,7 @@ def _check_svm(name, attributes):
         vectors = attributes["support_vectors_"]
         counts = attributes["_n_support"]
         n, classes = len(vectors), len(counts)
+        support, n_fitted = attributes["support_"], attributes["shape_fit_"][0]
         pairs = classes * (classes - 1) // 2
         right = (
             vectors.ndim == 2
@@ -152,7 +153,11 @@ def _check_svm(name, attributes):
             and counts.min() >= 0
             and counts.sum() == n
             and classes == len(attributes["classes_"])
-            and attributes["support_"].shape == (n,)
+            and support.shape == (n,)
+            and support.dtype == np.int32
+            # Of a stored kernel, libsvm reads the columns that these name
+            and type(n_fitted) is int
+            and (n == 0 or 0 <= support.min() <= support.max() < n_fitted)
             and attributes["_dual_coef_"].shape == (classes - 1, n)
             and attributes["dual_coef_"].shape == (classes - 1, n)
             and attributes["_intercept_"].shape == (pairs,)

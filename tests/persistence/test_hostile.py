@@ -477,6 +477,16 @@ def test_manifests_that_are_wrong(change, match, folder):
     refused(folder, match)
 
 
+def test_files_of_nets_that_are_not_numbered(folder):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    data = (folder / "net-0.safetensors").read_bytes()
+    (folder / "net-7.safetensors").write_bytes(data)
+    manifest["files"]["net-7.safetensors"] = manifest["files"]["net-0.safetensors"]
+    path.write_text(json.dumps(manifest))
+    refused(folder, "net-7.safetensors, which are not numbered")
+
+
 def test_damage_is_named(folder, tmp_path):
     for name in sorted(path.name for path in folder.iterdir()):
         copy = Path(shutil.copytree(folder, tmp_path / name))
@@ -553,6 +563,18 @@ def test_arrays_of_support_vectors_must_fit(features, tmp_path):
         setattr(model, key, value)
         with pytest.raises(ModelFormatError, match="do not fit each other"):
             save_model(model, tmp_path / "model")
+
+
+@pytest.mark.parametrize("number", [-1, 6, 200_000_000])
+def test_support_vectors_are_of_training_rows(number, features, tmp_path):
+    """libsvm would read beyond the rows of a stored kernel."""
+    X, y = features
+    model = SVC().fit(X, y)
+    # So that predictions take the features for columns of a kernel
+    model.kernel, model.shape_fit_ = "precomputed", (X.shape[1], X.shape[1])
+    model.support_ = np.full_like(model.support_, number)
+    with pytest.raises(ModelFormatError, match="do not fit each other"):
+        save_model(model, tmp_path / "model")
 
 
 def test_scorers_call_predictions_only(features, tmp_path):
