@@ -1,5 +1,6 @@
 """Every example runs, and says and leaves behind what it promises."""
 
+import ast
 import os
 import re
 import subprocess
@@ -10,8 +11,12 @@ import cv2
 import pytest
 
 ROOT = Path(__file__).parents[1]
+_SMALL = ["--n-jobs", "1", "--output", "out", "--n-clips"]
 EXAMPLES = {
+    "custom_encoder.py": [*_SMALL, "18", "--n-folds", "2"],
+    "distributed_extraction.py": [*_SMALL, "9"],
     "inside_the_fold.py": [],
+    "layer_scan.py": [*_SMALL, "30", "--model", "tiny"],
     "quickstart.py": ["--n-clips", "36", "--n-jobs", "1"],
 }
 
@@ -21,17 +26,29 @@ def test_every_example_is_run():
 
 
 def _run(name, folder, *arguments):
-    """Return what an example prints; a warning is an error."""
+    """Return what an example prints; a warning is an error, so is a stray file."""
     done = subprocess.run(
         [sys.executable, "-W", "error", ROOT / "examples" / name, *EXAMPLES[name]]
         + list(arguments),
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**os.environ, "MPLCONFIGDIR": str(folder)},
+        env={
+            **os.environ,
+            "MPLCONFIGDIR": str(folder / "matplotlib"),
+            "SKMER_CACHE_DIR": str(folder / "default_cache"),
+        },
     )
     assert done.returncode == 0, done.stderr
+    assert {path.name for path in folder.iterdir()} <= {"out", "matplotlib"}
     return done.stdout
+
+
+def _scores(text):
+    """Return the scores of a table, by the names in front of them."""
+    found = re.findall(r"^ +(\S.*?) +(\d\.\d{3})(?= |$)", text, re.MULTILINE)
+    assert all(0 <= float(score) <= 1 for _, score in found)
+    return {name: float(score) for name, score in found}
 
 
 def test_learning_before_splitting_finds_what_is_not_there(tmp_path):
@@ -80,3 +97,30 @@ def test_quickstart_judges_a_new_clip(quickstart):
     found = re.findall(rf"^   {emotions} +(\d\.\d\d)$", text, re.MULTILINE)
     assert len(found) == 6
     assert sum(map(float, found)) == pytest.approx(1, abs=0.04)
+
+
+def test_custom_encoder_takes_twenty_lines(tmp_path):
+    tree = ast.parse((ROOT / "examples" / "custom_encoder.py").read_text())
+    (body,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    assert body.end_lineno - body.lineno <= 20
+    text = _run("custom_encoder.py", tmp_path)
+    assert "passes all checks" in text
+    assert "18 clips, 16 numbers each; 1 have no sound" in text
+    assert set(_scores(text)) == {"OctaveEncoder", "AcousticEncoder", "both"}
+
+
+def test_cluster_gives_the_same_rows(tmp_path):
+    pytest.importorskip("distributed", reason="Dask is not installed: skmer[dask]")
+    text = _run("distributed_extraction.py", tmp_path)
+    assert "are the same: True" in text
+    # A record a clip and encoder
+    assert "18 records" in text
+
+
+def test_layer_scan_draws_the_layers_of_a_random_model(tmp_path):
+    text = _run("layer_scan.py", tmp_path)
+    assert "RANDOM" in text
+    layers = [name for name in _scores(text) if name.startswith("layer ")]
+    assert layers == [f"layer {i}" for i in range(1, 9)]
+    image = cv2.imread(str(tmp_path / "out" / "layers.png"))
+    assert image is not None and image.std() > 5
