@@ -9,6 +9,8 @@ from tqdm.auto import tqdm
 
 from skmer._config import get_config, thread_settings
 from skmer.cache import Record, make_keys
+from skmer.clips._clusters import is_cluster_active
+from skmer.clips._files_there import encode_where_same, with_sizes
 from skmer.clips._workers import run_tasks
 from skmer.exceptions import MediaError, MediaLimitError
 
@@ -256,8 +258,11 @@ def encode_in_tasks(encoder, cells, stop):
         What they gave.
     """
     settings = {name: get_config()[name] for name in ("device", "dtype")}
-    encode = partial(_encode_task, encoder, settings)
-    yield from run_tasks(encode, cells, encoder._clips_per_task(), encoder.n_jobs, stop)
+    encode, clips = partial(_encode_task, encoder, settings), cells
+    if is_cluster_active():
+        encode = partial(encode_where_same, encode)
+        clips = with_sizes(encoder, cells)
+    yield from run_tasks(encode, clips, encoder._clips_per_task(), encoder.n_jobs, stop)
 
 
 def _encode_task(encoder, settings, cells):

@@ -5,27 +5,10 @@ from contextlib import closing
 from itertools import islice
 
 from joblib import Parallel, delayed, effective_n_jobs
-from joblib.externals.loky import ProcessPoolExecutor
 from joblib.parallel import get_active_backend
 
-# Libraries that would start threads of their own in a process beside others.
-ONE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-}
-
-
-def process_died():
-    """Return the error for a clip that a process died of.
-
-    Returns
-    -------
-    error : OSError
-        Of the kind that is not remembered: memory may have run out for once.
-    """
-    return OSError(
-        "the process that read it died: its decoder crashed on this file, or memory "
-        "ran out. Convert or remove the file"
-    )
+from skmer.clips._apart import Apart
+from skmer.clips._clusters import active_cluster, run_on_cluster
 
 
 def run_tasks(function, clips, size, n_jobs, stop):
@@ -52,9 +35,13 @@ def run_tasks(function, clips, size, n_jobs, stop):
     numbers : list of int
         Which clips, in any order.
     results : list
-        What function returns for them, or the error of :func:`process_died`.
+        What function returns for them, or the error of ``process_died``.
     """
     tasks = [range(i, min(i + size, len(clips))) for i in range(0, len(clips), size)]
+    cluster = active_cluster(n_jobs)
+    if cluster is not None:
+        yield from run_on_cluster(cluster, function, clips, tasks, stop)
+        return
     while tasks:
         begun, ended = [], set()
         calls = _calls(function, clips, tasks, begun, stop)
@@ -67,7 +54,7 @@ def run_tasks(function, clips, size, n_jobs, stop):
         except BrokenProcessPool:
             # It does not say which task that was.
             tasks = tasks[len(begun) :]
-        with closing(_Apart(function)) as apart:
+        with closing(Apart(function)) as apart:
             for number in (n for task in begun if task not in ended for n in task):
                 if stop():
                     return
@@ -96,31 +83,8 @@ def _run(calls, n_jobs):
     elif backend.supports_return_generator:
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
     else:
-        # The multiprocessing backend and those built on it (ray's) return lists only:
-        # short ones, so that what is finished is stored before the end.
+        # The multiprocessing backend returns lists only: short ones, so that what is
+        # finished is stored before the end.
         with Parallel(n_jobs=n_jobs) as parallel:
             while some := list(islice(calls, 4 * effective_n_jobs(n_jobs))):
                 yield from parallel(some)
-
-
-class _Apart:
-    """A process that has one clip at a time, and is replaced when it dies of it."""
-
-    def __init__(self, function):
-        self.function = function
-        self._pool = None
-
-    def run(self, clip):
-        """Return the result of a clip, or the error that a process died of it."""
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, env=ONE_THREAD)
-        try:
-            return self._pool.submit(self.function, [clip]).result()[0]
-        except BrokenProcessPool:
-            self._pool = None
-            return process_died()
-
-    def close(self):
-        """Let the process go."""
-        if self._pool is not None:
-            self._pool.shutdown()

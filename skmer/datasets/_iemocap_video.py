@@ -6,11 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from tqdm.auto import tqdm
 
 from skmer.exceptions import MediaError
 from skmer.media import Cut, cut_video
+from skmer.utils._parallel import results_of
 
 _LEFT, _RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 # A clip that holds less of its turn counts as cut off
@@ -65,9 +66,7 @@ def cut_turns(turns, sessions, folder, n_jobs, verbose):
         target_folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target_folder)
     failures = {}
-    work = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_cut_dialogue)(job) for job in jobs
-    )
+    work = results_of((delayed(_cut_dialogue)(job) for job in jobs), n_jobs)
     total = sum(len(job.turns) for job in jobs)
     with tqdm(
         total=total, desc="load_iemocap", unit="clip", disable=not verbose

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.utils import Bunch
+from sklearn.utils.parallel import delayed
 from tqdm.auto import tqdm
 
 from skmer.datasets._evidence import (
@@ -32,6 +32,7 @@ from skmer.datasets._parameters import (
 from skmer.datasets._voice import Throat, speak
 from skmer.datasets._words import say
 from skmer.media import write_clip
+from skmer.utils._parallel import results_of
 from skmer.utils._sklearn import Interval, Options, validate_params
 
 __all__ = ["make_clips"]
@@ -219,9 +220,7 @@ def make_clips(
     counts = _shares(priors, n_clips)
     tables = {name: confusion(name, reliability[name]) for name in MODALITIES}
     jobs = _plan(counts, n_speakers, tables, lacking, folder, entropy, media)
-    work = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_make_clip)(job) for job in jobs
-    )
+    work = results_of((delayed(_make_clip)(job) for job in jobs), n_jobs)
     bar = tqdm(work, total=n_clips, desc="make_clips", unit="clip", disable=not verbose)
     paths = [job.path for job in jobs]
     made = pd.DataFrame(list(bar), index=pd.Index(paths, name="clip"))

@@ -12,7 +12,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.parallel import get_active_backend
 
 from skmer.cache import Record
-from skmer.clips._workers import ONE_THREAD, process_died
+from skmer.clips._apart import ONE_THREAD, process_died
 from skmer.encoders._forward import Fetch, Room
 
 # Batches that are made at once: the more, the more alike their lengths.

@@ -2,21 +2,15 @@
 
 import gc
 import os
-import secrets
-import shutil
 import signal
-import sys
-import tempfile
 import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
 from byte_encoder import ByteHistogramEncoder
+from clusters import running_cluster
 from joblib import parallel_config
-from joblib.pool import PicklingPool
 from process_encoder import ProcessEncoder
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
@@ -30,82 +24,14 @@ from skmer.encoders import SpeechEncoder
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import write_clip
 
-TESTS = Path(__file__).resolve().parents[1]
 
-
-@contextmanager
-def _dask(environment, folder):
-    pytest.importorskip("distributed", reason="Dask is not installed: skmer[dask]")
-    import dask
-    from distributed import Client, LocalCluster
-
-    with (
-        dask.config.set({"temporary-directory": folder}),
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            # The port it takes otherwise may be in use.
-            dashboard_address="127.0.0.1:0",
-            env=environment,
-        ) as cluster,
-        Client(cluster),
-    ):
-        yield {"backend": "dask"}
-
-
-@contextmanager
-def _ray(environment, folder):
-    if sys.platform == "win32":
-        pytest.skip("Ray on Windows is experimental")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        # A token for this cluster alone: Ray would write one into the home folder.
-        # Ray looks at these when it is imported.
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray = pytest.importorskip("ray", reason="Ray is not installed: skmer[ray]")
-        from ray.util.joblib import register_ray
-
-        # Ray's backend puts Ray's pool in the place of multiprocessing's, for good.
-        bases = PicklingPool.__bases__
-        register_ray()
-        try:
-            ray.init(
-                num_cpus=2,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                object_store_memory=80 * 2**20,
-                _temp_dir=folder,
-            )
-            yield {"backend": "ray", "n_jobs": -1}
-        finally:
-            ray.shutdown()
-            PicklingPool.__bases__ = bases
-
-
-@pytest.fixture(scope="module", params=[_dask, _ray], ids=["dask", "ray"])
+@pytest.fixture(scope="module", params=["dask", "ray"])
 def cluster(request, tmp_path_factory):
     """Return what joblib is told for a running cluster, with no store in it."""
     theirs = tmp_path_factory.mktemp("workers") / "features"
-    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path),
-        "SKMER_CACHE_DIR": str(theirs),
-    }
-    # The names of Ray's sockets are too long in pytest's folders and in macOS' own.
-    folder = tempfile.mkdtemp(
-        prefix="skmer-", dir="/tmp" if os.name == "posix" else None
-    )
-    try:
-        with request.param(environment, folder) as settings:
-            yield settings
-            assert not theirs.exists()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_cluster(request.param, theirs) as settings:
+        yield settings
+        assert not theirs.exists()
 
 
 def _files(folder, n_files):

@@ -1,0 +1,332 @@
+"""Tasks on a cluster of Dask or Ray, where that is what joblib is told to use.
+
+joblib's own way through these ends a run when a worker dies (Ray), may wait for ever
+for what was lost with it (Dask), and returns groups of results (Ray).
+"""
+
+import socket
+import sys
+import time
+import warnings
+from concurrent.futures import CancelledError
+from contextlib import closing, contextmanager
+from queue import Empty, SimpleQueue
+
+from joblib import effective_n_jobs
+from joblib.parallel import get_active_backend
+
+from skmer._version import __version__
+from skmer.clips._apart import Apart, process_died
+from skmer.exceptions import ExtractionWarning
+
+# Tasks under way for each core: one that runs, one that waits beside it.
+_AHEAD = 2
+# After how many deaths of workers a task gets a process of its own. One may be that of
+# a machine; a second model beside the worker's might not fit on its GPU.
+_DEATHS = 2
+# How often is looked how large the cluster is, and whether it is there, seconds.
+_LOOK = 5.0
+# After how long without any worker there is a word of it, seconds.
+_PATIENCE = 30.0
+
+
+class WorkerDied(Exception):
+    """The processes that ran a task died, every time it was tried."""
+
+
+def active_cluster(n_jobs):
+    """Return the cluster that joblib's context names.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As elsewhere; Dask takes no notice of it.
+
+    Returns
+    -------
+    cluster : _Dask, _Ray or None
+        None where joblib's workers are this machine's, or this process is the only
+        one.
+    """
+    backend, _ = get_active_backend()
+    kind = _KINDS.get(type(backend).__module__)
+    if kind is None:
+        return None
+    cluster = kind(backend, n_jobs)
+    return cluster if cluster.is_worth_it else None
+
+
+def is_cluster_active():
+    """Tell whether joblib's context names a cluster."""
+    return type(get_active_backend()[0]).__module__ in _KINDS
+
+
+def run_on_cluster(cluster, function, clips, tasks, stop):
+    """Run a function on clips on a cluster; yield what is done.
+
+    A task whose worker dies is tried again by the cluster, and if that dies too in a
+    process beside the worker: a few such clips would leave no worker otherwise.
+
+    Parameters
+    ----------
+    cluster : _Dask or _Ray
+        From :func:`active_cluster`.
+    function : callable
+        Takes a list of clips and returns a list, one result a clip.
+    clips : list
+        Whatever function takes.
+    tasks : list of range
+        Numbers of clips.
+    stop : callable
+        Tells whether to begin nothing more.
+
+    Yields
+    ------
+    numbers : list of int
+        Which clips, in any order.
+    results : list
+        What function returns for them, or the error of ``process_died``.
+    """
+    todo = [(task, False) for task in reversed(tasks)]
+    running = {}
+    with cluster.waiting(), closing(cluster):
+        while True:
+            while todo and len(running) < cluster.n_tasks() and not stop():
+                task, apart = todo.pop()
+                handle = cluster.start(function, [clips[n] for n in task], apart)
+                running[handle] = task, apart
+            if not running:
+                return
+            handle = cluster.ended(running)
+            task, apart = running.pop(handle)
+            try:
+                results = cluster.result(handle)
+            except WorkerDied:
+                if not apart:
+                    todo.append((task, True))
+                    continue
+                results = [process_died() for _ in task]
+            yield list(task), results
+
+
+def _run_there(version, function, clips, apart):
+    """Run a task in a worker of a cluster."""
+    host = socket.gethostname()
+    if version != __version__:
+        raise RuntimeError(
+            f"The worker on {host} has skmer {__version__} and the calling process "
+            f"has {version}. Their features may differ: install the same version on "
+            "all machines."
+        )
+    try:
+        if not (apart or _n_deaths() >= _DEATHS):
+            return function(clips)
+        with closing(Apart(function)) as process:
+            return [process.run(clip) for clip in clips]
+    except Exception as error:
+        error.add_note(f"It was raised in a worker on {host}.")
+        raise
+
+
+def _n_deaths():
+    """Return how many workers died so far while they had this task of Dask's."""
+    if "distributed" not in sys.modules or not _in_dask_worker():
+        return 0
+    from distributed import get_client, get_worker
+
+    key = get_worker().get_current_task()
+    try:
+        return get_client().run_on_scheduler(_n_suspected, key)
+    except ValueError:
+        # Schedulers may be set up to run no functions.
+        return 0
+
+
+def _n_suspected(key, dask_scheduler):
+    return dask_scheduler.tasks[key].suspicious
+
+
+class _Dask:
+    """Tasks of Dask's client, in a task of a worker the worker's own."""
+
+    def __init__(self, backend, n_jobs):
+        self.client, self.options = backend.client, backend.submit_kwargs
+        self.done, self.started = SimpleQueue(), set()
+        self.looked, self.n_cores = time.monotonic(), self.count_cores()
+        if self.n_cores == 0:
+            # Waits for the first worker, as long as the context says.
+            self.n_cores = backend.effective_n_jobs(n_jobs)
+
+    @property
+    def is_worth_it(self):
+        return self.n_cores > 1 or not _in_dask_worker()
+
+    def count_cores(self):
+        try:
+            return sum(self.client.ncores().values())
+        except OSError as error:
+            raise _connection_lost(error) from error
+
+    def n_tasks(self):
+        """Return how many tasks may be under way."""
+        if time.monotonic() - self.looked > _LOOK:
+            self.looked, self.n_cores = time.monotonic(), self.count_cores()
+        return _AHEAD * max(1, self.n_cores)
+
+    @contextmanager
+    def waiting(self):
+        """Leave the place of the task that waits to others."""
+        if not _in_dask_worker():
+            yield
+            return
+        from distributed import rejoin, secede
+
+        secede()
+        try:
+            yield
+        finally:
+            rejoin()
+
+    def start(self, function, clips, apart):
+        """Start a task; return what it is known by."""
+        future = self.client.submit(
+            _run_there,
+            __version__,
+            function,
+            clips,
+            apart,
+            pure=False,
+            **self.options,
+        )
+        self.started.add(future)
+        future.add_done_callback(self.done.put)
+        return future
+
+    def ended(self, running):
+        """Wait for any task to end and return it."""
+        since, told = time.monotonic(), False
+        while True:
+            try:
+                return self.done.get(timeout=_LOOK)
+            except Empty:
+                pass
+            late = time.monotonic() - since > _PATIENCE
+            if late and not told and self.count_cores() == 0:
+                told = True
+                warnings.warn(
+                    f"Dask's scheduler {self.client.scheduler.address} has no workers "
+                    "left. The tasks wait for new ones; start workers with a nanny "
+                    "(the default) and they come back when they die.",
+                    ExtractionWarning,
+                    stacklevel=2,
+                )
+
+    def result(self, future):
+        """Return the result of a task that ended."""
+        from distributed import KilledWorker
+
+        self.started.discard(future)
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise WorkerDied from error
+        except (CancelledError, OSError) as error:
+            if future.status == "error":
+                raise
+            raise _connection_lost(error) from error
+
+    def close(self):
+        """Drop the tasks that have not begun."""
+        if self.started:
+            self.client.cancel(list(self.started))
+            self.started.clear()
+
+
+def _connection_lost(error):
+    reason = getattr(error, "reason", error)
+    return ConnectionError(
+        f"Dask's scheduler is gone, or dropped the tasks: {reason}. What came back "
+        "before is in the cache of every encoder that has one: connect a new Client "
+        "and run the same again."
+    )
+
+
+def _in_dask_worker():
+    from distributed.utils import thread_state
+
+    return hasattr(thread_state, "execution_state")
+
+
+class _Ray:
+    """Tasks of Ray, each of which has the resources that the context asks for."""
+
+    # Of joblib's context, for the processes of its own pool.
+    _ACTOR_OPTIONS = frozenset({"max_restarts", "max_task_retries"})
+
+    def __init__(self, backend, n_jobs):
+        import ray
+
+        if not ray.is_initialized():
+            ray.init()
+        self.ray = ray
+        self.n_jobs = effective_n_jobs(n_jobs)
+        self.n_ahead = self.n_jobs
+        if self.n_jobs >= ray.cluster_resources().get("CPU", 0):
+            # Others would run at once, and be more than were asked for.
+            self.n_ahead = _AHEAD * self.n_jobs
+        # With a GPU Ray would end the process, and unload the model, after a task.
+        options = {"max_calls": 0, "max_retries": _DEATHS - 1}
+        for name, value in (backend.ray_remote_args or {}).items():
+            if name not in self._ACTOR_OPTIONS:
+                options[name] = value
+        self.remote = ray.remote(**options)(_run_there)
+        self.started = set()
+
+    @property
+    def is_worth_it(self):
+        return self.n_jobs > 1
+
+    def n_tasks(self):
+        """Return how many tasks may be under way."""
+        return self.n_ahead
+
+    @contextmanager
+    def waiting(self):
+        """Do nothing: what calls is no task of Ray's."""
+        yield
+
+    def start(self, function, clips, apart):
+        """Start a task; return what it is known by."""
+        reference = self.remote.remote(__version__, function, clips, apart)
+        self.started.add(reference)
+        return reference
+
+    def ended(self, running):
+        """Wait for any task to end and return it."""
+        done, _ = self.ray.wait(list(running), num_returns=1)
+        return done[0]
+
+    def result(self, reference):
+        """Return the result of a task that ended."""
+        errors = self.ray.exceptions
+        self.started.discard(reference)
+        try:
+            return self.ray.get(reference)
+        except errors.RayTaskError as error:
+            # Raised in the function; Ray's error has the traceback.
+            raise (error.cause or error) from error
+        except (
+            errors.WorkerCrashedError,
+            errors.OutOfMemoryError,
+            errors.NodeDiedError,
+        ) as error:
+            raise WorkerDied from error
+
+    def close(self):
+        """Drop the tasks that have not begun."""
+        for reference in self.started:
+            self.ray.cancel(reference)
+        self.started.clear()
+
+
+_KINDS = {"joblib._dask": _Dask, "ray.util.joblib.ray_backend": _Ray}
