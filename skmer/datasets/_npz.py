@@ -131,7 +131,7 @@ class _Unpickler(pickle.Unpickler):
             ("multiarray", "scalar"): lambda kind, data=None: _scalar(kind, data),
             ("numpy", "ndarray"): None,
             ("numpy", "dtype"): lambda code, align=False, copy=True: dtype(code),
-            ("_codecs", "encode"): _encode,
+            ("_codecs", "encode"): lambda text, encoding: _encode(text, encoding),
         }
 
     def find_class(self, module, name):

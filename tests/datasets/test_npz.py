@@ -51,6 +51,15 @@ def _array(item):
     )
 
 
+def test_attributes_of_stand_ins_do_not_last(tmp_path):
+    """A pickle may set attributes of what it is given, for itself alone."""
+    state = b"N(S'__defaults__'\n(S'a'\nS'b'\ntd\x86"
+    path = _write(tmp_path / "a.npz", b"c_codecs\nencode\n" + state + b"b.")
+    with pytest.raises(DataFileError, match="more than plain values"):
+        read_dicts(path)
+    assert _npz._encode.__defaults__ is None
+
+
 def test_what_numpy_writes(tmp_path):
     np.savez(tmp_path / "a.npz", train_corpus=LABELS, other=np.arange(3), list=["x"])
     np.savez_compressed(tmp_path / "b.npz", train_corpus=LABELS)
@@ -172,7 +181,7 @@ def test_deep_and_circular_labels(tmp_path):
     circular = pickle.dumps(np.array(loop, dtype=object))
     deep = _array(b"(dS'a'\n" + b"(" * 100_000 + b"l" * 100_000 + b"s")
     for data in (circular, deep):
-        with pytest.raises(DataFileError, match="it is nested more than 4 deep"):
+        with pytest.raises(DataFileError, match="values are nested more than 4 deep"):
             read_dicts(_write(tmp_path / "x.npz", data))
 
 
