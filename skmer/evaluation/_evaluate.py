@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 from sklearn.utils import check_consistent_length
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 from tqdm.auto import tqdm
 
 from skmer.evaluation._about import machine, versions
@@ -19,6 +19,7 @@ from skmer.evaluation._resume import FinishedFolds, fingerprint
 from skmer.evaluation._tables import make_tables
 from skmer.utils import split_labels
 from skmer.utils._clip_ids import aligned_groups, clip_ids
+from skmer.utils._parallel import results_of
 from skmer.utils._seeds import draw_seeds, random_parts, seeded_clone
 from skmer.utils._sklearn import HasMethods, Interval, validate_params
 
@@ -232,12 +233,21 @@ class _Evaluation:
                 f"y has labels of {len(classes)} classes; two or more are needed. "
                 "Unlabelled are -1 among integers, None or NaN among strings."
             )
-        groups = aligned_groups(groups, ids, required=False)
+        groups = _known_groups(groups, ids, labelled)
         check_consistent_length(X, groups)
         self.rows = Rows(X, labelled, classes, codes, groups)
         self.y = self.rows.y
         self.splits, self.folds = make_splits(X, self.rows, cv, int(random_state))
         self.names = fold_names(self.folds, self.rows, self.splits)
+
+
+def _known_groups(groups, ids, labelled):
+    """Return groups in the order of X; a Series of other clips is an error."""
+    found = aligned_groups(groups, ids, required=False)
+    if isinstance(found, pd.Series) and found[labelled].isna().all():
+        # Splitters would take all clips for one group, or none
+        return aligned_groups(groups, ids)
+    return found
 
 
 def _in_order(y, ids):
@@ -271,13 +281,14 @@ def _run_all(members, X, run, task, done, n_jobs, verbose):
     jobs = [(r, f) for r in range(len(members)) for f in range(len(run.splits))]
     found = {job: done.read("-".join(map(str, job))) for job in jobs}
     left = [job for job in jobs if found[job] is None]
-    work = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+    calls = (
         delayed(_one)(
             job, clone(members[job[0]]), X, run.y, run.rows.classes,
             *run.splits[job[1]], task,
         )
         for job in left
     )  # fmt: skip
+    work = results_of(calls, n_jobs, in_order=False)
     with tqdm(
         total=len(jobs), initial=len(jobs) - len(left), desc="Folds",
         disable=not verbose,

@@ -207,13 +207,17 @@ def _through(steps, X):
     return X
 
 
-def pooled(features):
+def pooled(features, widths=None):
     """Return features for classifiers of numbers: sequences become their means.
 
     Parameters
     ----------
     features : DataFrame or ndarray
         Features; cells of object columns are arrays of shape (n_steps, n_dims).
+    widths : dict of int to int, default=None
+        From :func:`sequence_widths` of the training rows: held-out rows get the same
+        columns, even where a stream is missing in all of them. None: those of
+        ``features``.
 
     Returns
     -------
@@ -224,38 +228,59 @@ def pooled(features):
     """
     if not isinstance(features, pd.DataFrame):
         return features, []
+    widths = sequence_widths(features) if widths is None else widths
     parts, left_out = [], []
     for i, name in enumerate(features.columns):
         column = features.iloc[:, i]
         if column.dtype.kind != "O":
             parts.append(column.to_frame())
-            continue
-        means = _means(column)
-        if means is None:
+        elif i not in widths:
             left_out.append(str(name))
-            continue
-        names = [f"{name}__{number}" for number in range(means.shape[1])]
-        parts.append(pd.DataFrame(means, index=column.index, columns=names))
+        else:
+            names = [f"{name}__{number}" for number in range(widths[i])]
+            means = _means(column, widths[i])
+            parts.append(pd.DataFrame(means, index=column.index, columns=names))
     return pd.concat(parts, axis=1) if parts else features.iloc[:, :0], left_out
 
 
-def _means(column):
-    """Return the mean over time of each cell, None if cells have no dimensions."""
-    rows = {}
+def sequence_widths(features):
+    """Return the number of dimensions of columns of sequences.
+
+    Parameters
+    ----------
+    features : DataFrame or ndarray
+        Features.
+
+    Returns
+    -------
+    widths : dict of int to int
+        By the column's position; without columns whose cells are no sequences of
+        vectors, or are all missing.
+    """
+    widths = {}
+    if not isinstance(features, pd.DataFrame):
+        return widths
+    for i in range(features.shape[1]):
+        column = features.iloc[:, i]
+        if column.dtype.kind != "O":
+            continue
+        there = (cell for cell in column if np.ndim(cell) and np.size(cell))
+        shapes = {np.shape(cell)[1:] for cell in there}
+        if len(shapes) == 1 and len(shape := shapes.pop()) == 1:
+            widths[i] = shape[0]
+    return widths
+
+
+def _means(column, width):
+    """Return the mean over time of each cell, NaN where there is none."""
+    means = np.full((len(column), width), np.nan)
     for row, cell in enumerate(column):
-        if cell is None or np.ndim(cell) == 0:
+        if not np.ndim(cell) or not np.size(cell):
             continue
         steps = np.asarray(cell, dtype=np.float64)
-        if steps.ndim != 2:
-            return None
         known = ~np.isnan(steps).any(axis=1)
         if known.any():
-            rows[row] = steps[known].mean(axis=0)
-    if not rows:
-        return None
-    means = np.full((len(column), len(next(iter(rows.values())))), np.nan)
-    for row, mean in rows.items():
-        means[row] = mean
+            means[row] = steps[known].mean(axis=0)
     return means
 
 

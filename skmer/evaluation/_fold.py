@@ -7,7 +7,13 @@ import numpy as np
 from sklearn.base import clone
 
 from skmer._streams import modality_of
-from skmer.evaluation._features import Fitted, modalities_of, pooled, without
+from skmer.evaluation._features import (
+    Fitted,
+    modalities_of,
+    pooled,
+    sequence_widths,
+    without,
+)
 from skmer.evaluation._references import PRODUCT, references
 from skmer.evaluation._scores import confusion_of, three_scores
 from skmer.utils._pipelines import last_prefix
@@ -208,10 +214,11 @@ class _Fold:
             )
 
     def add_references(self, features, training):
-        tables = pooled(features), pooled(training)
-        table, training = tables[0][0], tables[1][0]
-        if tables[0][1]:
-            self.result.facts["left out of references"] = tables[0][1]
+        widths = sequence_widths(training)
+        table, left_out = pooled(features, widths)
+        training, _ = pooled(training, widths)
+        if left_out:
+            self.result.facts["left out of references"] = left_out
         if not table.shape[1]:
             self.result.notes["references"] = (
                 "not applicable: no column of the features holds numbers, or sequences "

@@ -35,10 +35,11 @@ class Rows:
 
     @property
     def y(self):
-        """Labels with the mark of unlabelled rows, -1 beside numbers, else None."""
+        """Labels with the mark of unlabelled rows: -1 beside numbers, else None."""
         if self.labelled.all():
             return self.classes[self.codes]
-        numbers = self.classes.dtype.kind in "iuf"
+        # Where -1 is a class, it cannot be the mark
+        numbers = self.classes.dtype.kind in "iuf" and -1 not in self.classes
         y = np.full(len(self.codes), -1 if numbers else None, dtype=object)
         y[self.labelled] = self.classes[self.codes[self.labelled]]
         return y.astype(np.int64) if numbers else y

@@ -290,10 +290,9 @@ class _Tables:
             self.tables["robustness"] = pd.DataFrame(rows)
 
     def add_weights(self):
-        weights = self.all_of("weights")
-        if weights is None:
+        if any("weights" not in result.arrays for result in self.found.values()):
             return
-        streams = self.found[0, 0].facts["streams"]
+        streams, weights = self.weights_of_streams()
         weights = np.where(weights == 0, np.nan, weights)
         rows = [_mean(weights.reshape(-1, len(streams)))]
         for code in range(self.n_classes):
@@ -301,6 +300,22 @@ class _Tables:
             rows.append(_mean(own))
         index = pd.Index(["all clips", *self.classes], name="class", dtype=object)
         self.tables["weights"] = pd.DataFrame(rows, index=index, columns=streams)
+
+    def weights_of_streams(self):
+        """Return all streams, and weights (n_repeats, n_predictions, n_streams).
+
+        A fold may lack a stream, of which nothing was selected: its weight is 0.
+        """
+        results = self.found.values()
+        streams = list(dict.fromkeys(s for r in results for s in r.facts["streams"]))
+        weights = np.zeros((self.n_repeats, len(self.test), len(streams)))
+        ends = np.cumsum([len(test) for _, test in self.run.splits])
+        for (repeat, fold), result in self.found.items():
+            own = result.arrays["weights"]
+            rows = slice(ends[fold] - len(own), ends[fold])
+            places = [streams.index(stream) for stream in result.facts["streams"]]
+            weights[repeat, rows, places] = own.T
+        return streams, weights
 
     def add_calibration(self):
         if not self.asked["calibration"]:

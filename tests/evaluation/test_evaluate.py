@@ -7,17 +7,19 @@ from byte_encoder import ByteHistogramEncoder
 from imblearn.pipeline import Pipeline as SamplerPipeline
 from joblib import parallel_config
 from leaks import changed_rows
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.model_selection import (
     GridSearchCV,
     RepeatedStratifiedKFold,
+    StratifiedGroupKFold,
     StratifiedKFold,
     cross_val_predict,
 )
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -462,6 +464,85 @@ def test_sequences_are_averaged_for_the_references():
     assert report.references.loc["concat + LR", "WAF"] == pytest.approx(expected)
     own = report.robustness[report.robustness["system"] == report.facts["name"]]
     assert own["missing"].tolist() == ["nothing", "audio", "text"]
+
+
+def test_a_stream_that_no_test_clip_has_is_missing_for_the_references():
+    rng = np.random.default_rng(0)
+    y = np.tile(["happy", "sad"], 15)
+    table = {}
+    for name in ("audio__frames", "text__frames"):
+        table[name] = np.empty(30, dtype=object)
+        table[name][:] = list(rng.normal(size=(30, 4, 3)).astype(np.float32))
+    table["text__frames"][:10] = None
+    X = pd.DataFrame(table, index=[f"c{i}" for i in range(30)])
+    rows = np.arange(30)
+    cv = [(rows[10:], rows[:10]), (rows[:20], rows[20:])]
+    model = CrossAttentionFusionClassifier(max_epochs=1, hidden_size=8, random_state=0)
+    report = evaluate(model, X, y, cv=cv, **FAST)
+    means = pd.DataFrame(
+        {
+            f"{name}__{k}": [np.nan if c is None else c[:, k].mean() for c in X[name]]
+            for name in X
+            for k in range(3)
+        },
+        index=X.index,
+    )
+    for name, reference in by_hand().items():
+        said = [
+            reference.fit(means.iloc[train], y[train]).predict(means.iloc[test])
+            for train, test in cv
+        ]
+        true = np.concatenate([y[test] for _, test in cv])
+        expected = f1_score(true, np.concatenate(said), average="weighted")
+        assert report.references.loc[name, "WAF"] == pytest.approx(expected)
+
+
+def test_weights_go_by_the_names_of_streams(data):
+    """Folds may have other streams, where columns are selected."""
+    _, y = data
+    rng = np.random.default_rng(0)
+    columns = ["audio__0", "video__0", "text__0"]
+    X = pd.DataFrame(rng.normal(size=(90, 3)), columns=columns)
+    X["audio__0"] += 3 * (y == "sad")
+    X.loc[:44, "video__0"] += 3 * (y[:45] == "happy")
+    X.loc[45:, "text__0"] += 3 * (y[45:] == "happy")
+    rows = np.arange(90)
+    cv = [(rows[:45], rows[45:]), (rows[45:], rows[:45])]
+    model = Pipeline([("select", SelectKBest(k=2)), ("net", net())])
+    model.set_output(transform="pandas")
+    found = evaluate(model, X, y, cv=cv, **BARE).weights
+    sums, n_rows = dict.fromkeys(("audio", "video", "text"), 0.0), {}
+    for train, test in cv:
+        fitted = clone(model).fit(X.iloc[train], y[train])
+        part = X.iloc[test, fitted["select"].get_support(indices=True)]
+        said = fitted["net"].modality_weights(part, normalize=True)
+        for stream in said:
+            sums[stream] += said[stream].sum()
+            n_rows[stream] = n_rows.get(stream, 0) + (said[stream] != 0).sum()
+    assert len(n_rows) == 3
+    assert set(found.columns) == set(sums)
+    for stream in sums:
+        expected = sums[stream] / n_rows[stream]
+        assert found.loc["all clips", stream] == pytest.approx(expected)
+
+
+def test_groups_of_other_clips_are_an_error(data, plain_model):
+    X, y = data
+    groups = pd.Series(np.arange(90) // 9)
+    for cv in (3, StratifiedGroupKFold(3), list(CV.split(X, y))):
+        with pytest.raises(ValueError, match="groups has no value for clip"):
+            evaluate(plain_model, X, y, cv=cv, groups=groups, **BARE)
+
+
+def test_minus_one_and_one_are_classes_beside_unlabelled_clips(data, plain_model):
+    X, y = data
+    signs = np.where(y == "sad", 1.0, -1.0)
+    some = np.where(np.arange(90) % 3 == 0, np.nan, signs)
+    known = ~np.isnan(some)
+    model = SamplerPipeline([("drop", DropUnlabeled()), ("model", plain_model)])
+    report = evaluate(model, X, some, cv=UnlabeledInTrain(CV), **BARE)
+    bare = evaluate(plain_model, X[known], signs[known], cv=CV, **BARE)
+    assert report.scores.loc["WAF", "score"] == bare.scores.loc["WAF", "score"]
 
 
 def test_repeats_use_other_seeds_and_are_averaged(data, of_net):

@@ -20,6 +20,7 @@ from skmer.evaluation._features import (
     modalities_of,
     name_of,
     pooled,
+    sequence_widths,
     split_off_extraction,
     without,
 )
@@ -124,6 +125,11 @@ def test_sequences_become_means():
     assert left_out == ["audio__waveform"]
     nothing, left_out = pooled(X[["audio__waveform"]])
     assert nothing.shape == (3, 0)
+    # Held-out rows of which none has the sound get the columns of the training rows
+    held_out = X.loc[["b"]]
+    same, _ = pooled(held_out, sequence_widths(X))
+    assert same.columns.tolist() == table.columns.tolist()
+    assert pooled(held_out)[0].columns.tolist() == ["text__0"]
 
 
 def test_only_what_comes_before_features_is_split_off(tmp_path):
