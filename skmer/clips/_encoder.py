@@ -146,8 +146,9 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
         -------
         results : list of (ndarray, Record, Exception or None)
             One a clip: its features, a record of named arrays, why it could not be
-            read (a :class:`~skmer.exceptions.MediaError`), or None where it has no
-            such modality. ``_parts`` and ``_sequence_columns`` say where the named
+            read (a :class:`~skmer.exceptions.MediaError`, which may also be raised:
+            the batch is then encoded clip by clip), or None where it has no such
+            modality. ``_parts`` and ``_sequence_columns`` say where the named
             arrays of a record go.
         """
 

@@ -268,12 +268,27 @@ def encode_in_tasks(encoder, cells, stop):
 def _encode_task(encoder, settings, cells):
     """Encode one batch in whatever process or thread joblib chose."""
     with thread_settings(**settings):
-        results = [_as_record(encoder, result) for result in encoder._encode(cells)]
+        try:
+            results = encoder._encode(cells)
+        except MediaError as error:
+            # Raised in place of returned, which tells nothing of the other clips
+            results = [error] if len(cells) == 1 else _one_by_one(encoder, cells)
+    results = [_as_record(encoder, result) for result in results]
     if len(results) != len(cells):
         raise RuntimeError(
             f"{type(encoder).__name__}._encode returned {len(results)} results for "
             f"{len(cells)} clips. It must return one Record or exception a clip."
         )
+    return results
+
+
+def _one_by_one(encoder, cells):
+    results = []
+    for cell in cells:
+        try:
+            results.extend(encoder._encode([cell]))
+        except MediaError as error:
+            results.append(error)
     return results
 
 

@@ -285,9 +285,8 @@ class Flattener:
     def _kept(self, owner, key, item):
         """Return an attribute, or what stands for it where only ``fit`` needs it."""
         if key == "cache" and isinstance(item, (str, os.PathLike)):
-            # A folder of this machine: there, get_config() says where features go.
-            if item != "default":
-                self.left_out.append(f"cache of {type(owner).__name__}")
+            # A folder of this machine, which no prediction depends on: there,
+            # get_config() says where features go.
             return "default"
         if not is_fit_only(owner, key, item):
             return item

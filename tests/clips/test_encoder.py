@@ -353,3 +353,28 @@ def test_backends_that_return_lists_only(files, n_jobs):
     with parallel_config(backend="multiprocessing"):
         rows = ByteHistogramEncoder(cache=None, n_jobs=n_jobs).transform(files)
     np.testing.assert_array_equal(rows, expected)
+
+
+class _Raising(ByteHistogramEncoder):
+    """Raises for a bad clip what it should return."""
+
+    def _encode(self, cells):
+        results = super()._encode(cells)
+        for result in results:
+            if isinstance(result, MediaError):
+                raise result
+        return results
+
+
+@pytest.mark.parametrize("batch_size", [1, 10])
+def test_a_raised_media_error_costs_its_own_clip_only(files, tmp_path, batch_size):
+    bad = tmp_path / "bad.bin"
+    bad.write_bytes(b"bad")
+    encoder = _Raising(on_error="nan", batch_size=batch_size, cache=None)
+    with pytest.warns(ExtractionWarning):
+        features = encoder.fit_transform([*files, bad])
+    assert np.isnan(features[-1]).all()
+    right = ByteHistogramEncoder(cache=None).fit_transform(files)
+    np.testing.assert_array_equal(features[:-1], right)
+    with pytest.raises(MediaError, match="bad.bin"):
+        encoder.set_params(on_error="raise").fit_transform([*files, bad])

@@ -479,8 +479,7 @@ def test_a_model_from_a_gpu_loads_without_one(features, clips, tmp_path):
 
 def test_folders_of_caches_stay_behind(tmp_path):
     model = make_mertools_attention(cache=tmp_path / "cache")
-    with pytest.warns(UserWarning, match="cache of AcousticEncoder"):
-        folder = save_model(model, tmp_path / "model")
+    folder = save_model(model, tmp_path / "model")
     twin = load_model(folder)
     assert twin.get_params()["encode__audio__cache"] == "default"
     data = b"".join(path.read_bytes() for path in folder.iterdir())
