@@ -48,6 +48,8 @@ def fork_server():
         return json.loads(process.stdout.readline())
 
     with process:
+        # Answered once all is imported.
+        run()
         yield run
 
 

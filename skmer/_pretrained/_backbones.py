@@ -293,6 +293,8 @@ def load_backbone(
                 )
             setattr(config, name, int(n_layers))
         options = {}
+        if attn_implementation is None and not trust_remote_code:
+            _refuse_kernels(config, folder)
         if attn_implementation is not None:
             options["attn_implementation"] = attn_implementation
         if device_map is not None:
@@ -321,6 +323,19 @@ def load_backbone(
         return Backbone(network, config, where, dtype)
 
     return _once("model", model, revision, trust_remote_code, others, load)
+
+
+def _refuse_kernels(config, folder):
+    """Let no checkpoint choose compiled code that is fetched from a hub."""
+    parts = (getattr(config, name, None) for name in config.sub_configs)
+    for part in (config, *parts):
+        asked = getattr(part, "_attn_implementation", None)
+        if isinstance(asked, str) and "/" in asked:
+            raise OSError(
+                f"{folder}: config.json asks for the attention {asked!r}, which is "
+                "compiled code of a hub. Pass attn_implementation='sdpa' to do without "
+                "it, or that name if you trust it."
+            )
 
 
 def depth_name(config):

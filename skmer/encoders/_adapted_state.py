@@ -172,5 +172,5 @@ def _facts(data):
         (length,) = struct.unpack("<Q", data[:8])
         header = json.loads(data[8 : 8 + length].decode())
         return dict(json.loads(header["__metadata__"][_KEY]))
-    except (struct.error, ValueError, LookupError, TypeError):
+    except (struct.error, ValueError, LookupError, TypeError, RecursionError):
         return {}

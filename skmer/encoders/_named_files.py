@@ -92,6 +92,7 @@ class NamedFileEncoder(ClipEncoder):
             X = _index(X, owner)
         cells = resolve_cells(X, self._column, owner)
         if self.root is not None:
+            _refuse_steps(cells, owner)
             _refuse_shared_names(cells, owner)
         return cells
 
@@ -118,6 +119,17 @@ def _index(X, owner):
             "column='video'."
         )
     return [None if is_missing(name) else str(name) for name in X.index]
+
+
+def _refuse_steps(cells, owner):
+    # As a folder of a pattern they would lead out of root.
+    for cell in cells:
+        if cell is not None and clip_name(cell) in ("", ".", ".."):
+            raise ValueError(
+                f"{owner}: the clip {cell!r} has no name by which a file could be "
+                "found. Name the clips in the index of a frame, and set "
+                "column='index'."
+            )
 
 
 def _refuse_shared_names(cells, owner):

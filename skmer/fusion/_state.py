@@ -6,6 +6,7 @@ import os
 import struct
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,6 +14,8 @@ from skmer.fusion._precision import resolve_dtype
 
 _KEY = "skmer"
 _FORMAT = 1
+# What comes of reading a header that says anything but what it should.
+_LIES = (AttributeError, KeyError, TypeError, ValueError, RecursionError, struct.error)
 
 
 class SavedState:
@@ -133,20 +136,29 @@ def read_safetensors(file):
     Raises
     ------
     ValueError
-        If a later version of skmer wrote the file.
+        If it is no such file, or a later version of skmer wrote it.
     """
+    name = "the file"
     if isinstance(file, (str, os.PathLike)):
+        name = os.fspath(file)
         with open(file, "rb") as stream:
             data = stream.read()
     else:
         data = file.read()
-    tensors = load(data)
-    # Eight bytes of length, then the header as JSON.
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.load(io.BytesIO(data[8 : 8 + length]))
-    text = header.get("__metadata__", {}).get(_KEY)
-    facts = None if text is None else json.loads(text)
-    if facts is not None and facts["format"] > _FORMAT:
+    try:
+        tensors = load(data)
+        # Eight bytes of length, then the header as JSON.
+        (length,) = struct.unpack("<Q", data[:8])
+        header = json.load(io.BytesIO(data[8 : 8 + length]))
+        text = header.get("__metadata__", {}).get(_KEY)
+        facts = None if text is None else dict(json.loads(text))
+        later = facts is not None and facts["format"] > _FORMAT
+    except (SafetensorError, *_LIES) as error:
+        raise ValueError(
+            f"{name} holds no weights that save_params wrote as safetensors, or is "
+            f"damaged ({error})."
+        ) from None
+    if later:
         raise ValueError(
             f"The file has format {facts['format']}, this version of skmer reads up to "
             f"{_FORMAT}. Update skmer."
