@@ -15,19 +15,13 @@ TESTS = Path(__file__).resolve().parent
 
 
 @contextmanager
-def _dask(environment, folder, n_failures):
-    """Workers die of a task as often as n_failures says, then it is given up."""
+def _dask(environment, folder):
     pytest.importorskip("distributed", reason="Dask is not installed: skmer[dask]")
     import dask
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set(
-            {
-                "temporary-directory": folder,
-                "distributed.scheduler.allowed-failures": n_failures,
-            }
-        ),
+        dask.config.set({"temporary-directory": folder}),
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -41,7 +35,7 @@ def _dask(environment, folder, n_failures):
 
 
 @contextmanager
-def _ray(environment, folder, n_failures):
+def _ray(environment, folder):
     if sys.platform == "win32":
         pytest.skip("Ray on Windows is experimental")
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +71,7 @@ KINDS = {"dask": _dask, "ray": _ray}
 
 
 @contextmanager
-def running_cluster(kind, cache, n_failures=3):
+def running_cluster(kind, cache):
     """Start a cluster.
 
     Parameters
@@ -86,8 +80,6 @@ def running_cluster(kind, cache, n_failures=3):
         Which; the test is skipped where it is not installed.
     cache : Path
         Where workers have their features.
-    n_failures : int, default=3
-        How many workers Dask lets die of a task before it gives up.
 
     Yields
     ------
@@ -105,7 +97,7 @@ def running_cluster(kind, cache, n_failures=3):
         prefix="skmer-", dir="/tmp" if os.name == "posix" else None
     )
     try:
-        with KINDS[kind](environment, folder, n_failures) as settings:
+        with KINDS[kind](environment, folder) as settings:
             yield settings
     finally:
         shutil.rmtree(folder, ignore_errors=True)

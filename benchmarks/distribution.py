@@ -1,0 +1,239 @@
+"""A recipe on raw clips: this process, two Dask workers, two Ray workers.
+
+The same made clips are encoded, cross-validated and searched three ways: in this
+process, on a Dask cluster and on a Ray cluster of two processes of one thread each on
+this machine. Caches are empty before each step but the search, whose encoders read
+what the cross-validation stored in the workers' cache. Then the extraction and the
+cross-validation once more, with a worker killed (SIGKILL) in the middle.
+
+Rows and scores are compared to the last bit. Times tell what a cluster costs; on one
+machine it gives nothing that ``n_jobs`` would not, and machines of its own are what it
+is for.
+
+Run from the project's folder::
+
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/distribution.py
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from joblib import parallel_config
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from skmer.cache import open_store
+from skmer.clips import ClipTable
+from skmer.datasets import make_clips
+from skmer.recipes import make_mertools_attention
+
+GRID = {"fuse__hidden_size": [32, 64]}
+
+
+@contextlib.contextmanager
+def dask_cluster(folder):
+    """Start two Dask workers; yield joblib's settings and the workers' processes."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with (
+        dask.config.set({"temporary-directory": str(folder)}),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield {"backend": "dask"}, lambda: list(client.run(os.getpid).values())
+
+
+@contextlib.contextmanager
+def ray_cluster(folder):
+    """Start Ray with two workers; yield the same."""
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+    import ray
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=80 * 2**20,
+        _temp_dir=str(folder),
+    )
+    again = {"max_restarts": -1, "max_task_retries": -1}
+    try:
+        yield {"backend": "ray", "n_jobs": -1, "ray_remote_args": again}, ray_workers
+    finally:
+        ray.shutdown()
+
+
+def ray_workers():
+    """Return the processes that run something for Ray."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            title = " ".join(process.cmdline())
+            if title.startswith("ray::") and "IDLE" not in title:
+                found.append(process.pid)
+    return found
+
+
+@contextlib.contextmanager
+def nowhere(folder):
+    """Stay in this process."""
+    yield None, None
+
+
+class Killer:
+    """Kills one worker some time after the work began."""
+
+    def __init__(self, workers, seconds):
+        self.workers, self.seconds, self.killed = workers, seconds, []
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        """Wait, then kill the first worker that there is."""
+        self.ended.wait(self.seconds)
+        while not self.ended.is_set() and not self.killed:
+            for process in self.workers()[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+                    self.killed.append(process)
+            self.ended.wait(0.05)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.ended.set()
+        self.thread.join()
+
+
+def extract(model, paths):
+    """Return the rows of every encoder of a recipe, each called by this process."""
+    table = ClipTable(sidecar_text=True).fit_transform(paths)
+    parts = [
+        encoder.fit_transform(table[column])
+        for _, encoder, column in model["encode"].transformers
+    ]
+    return np.hstack([np.asarray(part) for part in parts])
+
+
+class Run:
+    """The steps in one place, each with its time and what it gave."""
+
+    def __init__(self, model, clips, cache):
+        self.model, self.clips, self.cache = model, clips, cache
+        self.seconds, self.found = {}, {}
+
+    def step(self, name, work, *, keep=False):
+        """Time one step, from an empty cache unless it is to be kept."""
+        if not keep:
+            open_store(self.cache).clear()
+        start = time.perf_counter()
+        self.found[name] = np.asarray(work())
+        self.seconds[name] = time.perf_counter() - start
+
+    def cross_validate(self):
+        """Return the scores of folds."""
+        X, y = self.clips.paths, self.clips.target
+        return cross_val_score(self.model, X, y, cv=3)
+
+    def search(self):
+        """Return the scores of folds and settings, and the best model's answers."""
+        X, y = self.clips.paths, self.clips.target
+        search = GridSearchCV(self.model, GRID, cv=3).fit(X, y)
+        scores = [search.cv_results_[f"split{i}_test_score"] for i in range(3)]
+        return np.concatenate([*scores, search.predict_proba(X).ravel()])
+
+    def all(self, workers):
+        """Run all steps; with workers, some of them twice."""
+        paths = self.clips.paths
+        # Workers import PyTorch once.
+        self.step("warm-up", lambda: extract(self.model, paths[:4]))
+        self.step("extraction", lambda: extract(self.model, paths))
+        self.step("cross_val_score", self.cross_validate)
+        self.step("GridSearchCV, cache filled", self.search, keep=True)
+        if workers is None:
+            return
+        for name, work in (
+            ("extraction", lambda: extract(self.model, paths)),
+            ("cross_val_score", self.cross_validate),
+        ):
+            with Killer(workers, self.seconds[name] / 2) as killer:
+                self.step(f"{name}, a worker killed", work)
+            if not killer.killed:
+                sys.exit(f"No worker was killed in {name}; take more clips.")
+
+
+def main():
+    """Print times and whether results are the same."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--n-clips", type=int, default=60)
+    n_clips = parser.parse_args().n_clips
+    # Short names: Ray's sockets lie there.
+    folder = Path(tempfile.mkdtemp(prefix="skmer-"))
+    cache = folder / "features"
+    os.environ["SKMER_CACHE_DIR"] = str(cache)
+    clips = make_clips(n_clips, folder / "clips", random_state=0)
+    model = make_mertools_attention(sidecar_text=True, random_state=0)
+    model.set_params(fuse__max_epochs=5)
+    kinds = {"here": nowhere, "dask": dask_cluster, "ray": ray_cluster}
+    runs = {}
+    try:
+        for kind, start in kinds.items():
+            with start(folder) as (settings, workers):
+                run = runs[kind] = Run(model, clips, cache)
+                with parallel_config(**(settings or {"backend": "loky"})):
+                    run.all(workers)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report(runs, n_clips)
+
+
+def report(runs, n_clips):
+    """Print a line for each step, seconds and equality."""
+    expected = runs["here"].found
+    print(f"{n_clips} clips with sound, faces and words; load {os.getloadavg()[0]:.1f}")
+    print(f"on {os.cpu_count()} cores. Seconds, and whether results are those of here:")
+    print(f"\n{'':<34}{'here':>9}{'dask':>18}{'ray':>18}")
+    same = True
+    for name in runs["dask"].found:
+        reference = name.removesuffix(", a worker killed")
+        cells = [f"{runs['here'].seconds[name]:9.1f}" if name in expected else " " * 9]
+        for kind in ("dask", "ray"):
+            found = runs[kind].found[name]
+            equal = np.array_equal(found, expected[reference], equal_nan=True)
+            same &= equal
+            word = "same" if equal else "DIFFERENT"
+            cells.append(f"{runs[kind].seconds[name]:8.1f} {word:>9}")
+        print(f"{name:<34}" + "".join(cells))
+    print(f"\nAll results are the same to the last bit: {same}")
+    sys.exit(not same)
+
+
+if __name__ == "__main__":
+    main()
