@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin
 from sklearn.utils import check_consistent_length, get_tags, indexable
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skmer.ensemble._members import fit_members
+from skmer.ensemble._members import fit_members, in_portions, take_rows
 from skmer.utils import split_labels
 from skmer.utils._clip_ids import clip_ids, unit_codes
 from skmer.utils._fit_inputs import refuse_complex, require_y
@@ -81,21 +81,23 @@ class CrossFitTransformer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     codes. So it does for the rows of a class of a single clip or group, which would
     be unknown to the clone that does not see it.
 
+    Folds are fitted in turn where copies of X for each would take more than 2 GiB.
+
     Examples
     --------
     >>> import numpy as np
     >>> from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     >>> from skmer.ensemble import CrossFitTransformer
     >>> rng = np.random.default_rng(0)
-    >>> X, y = rng.normal(size=(60, 40)), np.tile(["happy", "sad"], 30)
-    >>> def gap(codes):
-    ...     return abs(codes[y == "happy"].mean() - codes[y == "sad"].mean()).round()
+    >>> X, y = rng.normal(size=(400, 200)), np.tile(["happy", "sad"], 200)
+    >>> def told(codes):
+    ...     return ((codes[:, 0] > 0) == (y == "sad")).mean().round(1)
     >>> lda = LinearDiscriminantAnalysis()
-    >>> float(gap(lda.fit_transform(X, y)))  # of noise
-    4.0
+    >>> float(told(lda.fit_transform(X, y)))  # of noise
+    0.8
     >>> crossed = CrossFitTransformer(lda, random_state=0)
-    >>> float(gap(crossed.fit_transform(X, y)))
-    0.0
+    >>> float(told(crossed.fit_transform(X, y)))
+    0.5
     """
 
     _parameter_constraints: dict = {
@@ -169,22 +171,31 @@ class CrossFitTransformer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         X, y, labelled, codes, sample_weight = self._checked(X, y, sample_weight)
         fold_seed, seed = draw_seeds(self.random_state, 2)
         folds = self._folds(X, labelled, codes, fold_seed)
-        tasks = [(X, y, sample_weight)]
-        for learn, _ in folds:
-            weight = None if sample_weight is None else sample_weight[learn]
-            tasks.append((_safe_indexing(X, learn), _safe_indexing(y, learn), weight))
-        clones = self._fit_clones(tasks, seed)
+        portions = in_portions(folds, X, self.estimator, self.n_jobs)
+        alone = len(portions) > 1
+        together = [] if alone else folds
+        tasks = [take_rows(X, y, sample_weight, learn) for learn, _ in together]
+        clones = self._fit_clones([(X, y, sample_weight), *tasks], seed)
         whole = np.asarray(self.estimator_.transform(X))
         result = whole.copy()
+        self._ask_held_out(X, clones, together, tasks, whole, result)
+        for portion in portions if alone else []:
+            tasks = clones = None
+            tasks = [take_rows(X, y, sample_weight, learn) for learn, _ in portion]
+            clones = self._clones_on(tasks, seed)
+            self._ask_held_out(X, clones, portion, tasks, whole, result)
+        return result
+
+    def _ask_held_out(self, X, clones, folds, tasks, whole, result):
+        """Write what clones say of the rows that they have not seen into result."""
         for clone_, (learn, held), (seen, _, _) in zip(
-            clones, folds, tasks[1:], strict=True
+            clones, folds, tasks, strict=True
         ):
             part = np.asarray(clone_.transform(_safe_indexing(X, held)))
             if self.align == "rotation":
                 known = np.asarray(clone_.transform(seen))
                 part = _rotated(part, known, whole[learn])
             result[held] = part
-        return result
 
     def transform(self, X):
         """Return the codes of the clone that was fitted on all rows.
@@ -232,14 +243,17 @@ class CrossFitTransformer(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
     def _fit_clones(self, tasks, seed):
         """Fit a clone per task, all from one seed; keep the first, return the rest."""
-        clones = [seeded_clone(self.estimator, seed) for _ in tasks]
-        self.estimator_, *rest = fit_members([(clones, tasks)], self.n_jobs)
+        self.estimator_, *rest = self._clones_on(tasks, seed)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
             elif hasattr(self, name):
                 delattr(self, name)
         return rest
+
+    def _clones_on(self, tasks, seed):
+        clones = [seeded_clone(self.estimator, seed) for _ in tasks]
+        return fit_members([(clones, tasks)], self.n_jobs)
 
     def _folds(self, X, labelled, codes, seed):
         """Return rows to learn from and rows held out, fold by fold."""

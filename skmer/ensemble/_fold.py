@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import check_consistent_length
 
+from skmer.ensemble._members import fit_members, in_portions, take_rows
 from skmer.ensemble._voting import BaseVoting
 from skmer.utils._clip_ids import (
     aligned_groups,
@@ -82,7 +83,8 @@ class FoldVotingClassifier(BaseVoting):
 
     Which members are trained side by side, and what that is, says
     :class:`SeedVotingClassifier`. Folds that take as many steps an epoch go side by
-    side, others in turn.
+    side, others in turn, as do all where copies of X for each would take more than
+    2 GiB.
 
     Examples
     --------
@@ -156,17 +158,24 @@ class FoldVotingClassifier(BaseVoting):
         split_seed, *rest = draw_seeds(self.random_state, 2)
         self.folds_ = self._folds(X, y, labelled, codes, groups, split_seed)
         seeds = iter(draw_seeds(rest[0], len(self.folds_) * self.n_seeds))
-        members, tasks = [], []
-        for learn, _ in self.folds_:
-            part = (
-                _safe_indexing(X, learn),
-                _safe_indexing(y, learn),
-                None if sample_weight is None else sample_weight[learn],
+        fitted = []
+        for portion in in_portions(self.folds_, X, self.estimator, self.n_jobs):
+            # Without a name for it, its rows are gone before the next one's are taken
+            fitted += fit_members(
+                [self._group(portion, X, y, sample_weight, seeds)], self.n_jobs
             )
+        return self._keep(fitted)
+
+    def _group(self, folds, X, y, sample_weight, seeds):
+        """Return the members of some folds, unfitted, and what they are fitted on."""
+        members, tasks = [], []
+        for learn, _ in folds:
+            part = take_rows(X, y, sample_weight, learn)
             for _ in range(self.n_seeds):
                 members.append(seeded_clone(self.estimator, next(seeds)))
                 tasks.append(part)
-        return self._fit_members([(members, tasks)])
+        self._check_votes(members[0])
+        return members, tasks
 
     def _folds(self, X, y, labelled, codes, groups, seed):
         """Return the rows to learn from and those held out, fold by fold."""

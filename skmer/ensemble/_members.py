@@ -1,10 +1,16 @@
 """Fitting the members of an ensemble, side by side where they can be; asking them."""
 
+from joblib import effective_n_jobs
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
 from skmer.utils._pipelines import last_step, resamples, weight_params
 from skmer.utils._seeds import random_parts
+from skmer.utils._sklearn import _safe_indexing
+
+# Bytes that copies of X may take which folds are fitted on at a time: each fold has
+# one, and a network another as tensors.
+_TOGETHER = 2**31
 
 
 def fit_members(groups, n_jobs=None):
@@ -43,6 +49,62 @@ def fit_members(groups, n_jobs=None):
     for (place, _, _), member in zip(alone, done, strict=True):
         fitted[place] = member
     return fitted
+
+
+def take_rows(X, y, weight, rows):
+    """Return some rows of X, y and sample weights, where there are any.
+
+    Parameters
+    ----------
+    X, y : array-likes of length n_clips
+        What to fit to.
+    weight : ndarray of shape (n_clips,) or None
+        Weight of each row.
+    rows : ndarray of int64
+        Which rows.
+
+    Returns
+    -------
+    task : tuple
+        X, y and weights of these rows, copies.
+    """
+    return (
+        _safe_indexing(X, rows),
+        _safe_indexing(y, rows),
+        None if weight is None else weight[rows],
+    )
+
+
+def in_portions(folds, X, estimator, n_jobs):
+    """Divide folds into those that are fitted at a time, for the sake of memory.
+
+    Parameters
+    ----------
+    folds : list
+        The folds, each of most rows of X.
+    X : object
+        What they are folds of; what has no known size counts as small.
+    estimator : estimator
+        What is fitted.
+    n_jobs : int or None
+        Fits at a time: a portion has as many folds at least, except of networks.
+
+    Returns
+    -------
+    portions : list of list
+        All folds in one, where copies of X for each would be no larger than 2 GiB.
+    """
+    copy = 2 * max(_size(X), 1)
+    least = 1 if is_network(estimator) else effective_n_jobs(n_jobs)
+    width = max(least, _TOGETHER // copy)
+    return [folds[start : start + width] for start in range(0, len(folds), width)]
+
+
+def _size(X):
+    """Return the bytes of X, without what cells point to; 0 where nobody knows."""
+    if hasattr(X, "memory_usage"):
+        return int(X.memory_usage(index=False).sum())
+    return int(getattr(X, "nbytes", 0))
 
 
 def fit_one(member, X, y, weight=None):

@@ -93,7 +93,11 @@ class BaseVoting(
         """Fit the members, which come in groups that differ in their seeds alone."""
         for members, _ in groups:
             self._check_votes(members[0])
-        self.estimators_ = fit_members(groups, self.n_jobs)
+        return self._keep(fit_members(groups, self.n_jobs))
+
+    def _keep(self, fitted):
+        """Set the members, and what they say of columns and classes."""
+        self.estimators_ = fitted
         self._check_classes()
         first = self.estimators_[0]
         for name in ("n_features_in_", "feature_names_in_"):

@@ -158,3 +158,31 @@ def test_held_out_rows_change_nothing(rows):
     other = changed_rows(X, y, test)
     assert not differences(fitted(X, y), fitted(*other))
     assert differences(fitted(X, y), fitted(*changed_rows(X, y, train[:5])))
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize(
+    "estimator",
+    [AttentionFusionClassifier(hidden_size=8, max_epochs=2), PCA(2)],
+    ids=["network", "other"],
+)
+def test_folds_of_much_data_are_fitted_in_turn(rows, estimator, n_jobs, monkeypatch):
+    X, y = rows
+    crossed = CrossFitTransformer(estimator, random_state=0, n_jobs=n_jobs)
+    together = clone(crossed).fit_transform(X, y)
+    fits = []
+    # Where it looks names up: a module may be there twice, for the sake of doctests
+    names = CrossFitTransformer._clones_on.__globals__
+    fit_members = names["fit_members"]
+
+    def counted(groups, jobs):
+        fits.append(len(groups[0][0]))
+        return fit_members(groups, jobs)
+
+    monkeypatch.setitem(names, "fit_members", counted)
+    monkeypatch.setitem(names["in_portions"].__globals__, "_TOGETHER", 1)
+    in_turn = clone(crossed).fit_transform(X, y)
+    # Networks' codes must not depend on n_jobs, even by rounding
+    pairs = n_jobs == 2 and isinstance(estimator, PCA)
+    assert fits == ([1, 2, 2, 1] if pairs else [1, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(in_turn, together, rtol=1e-4, atol=1e-5)

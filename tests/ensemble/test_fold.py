@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from imblearn.pipeline import make_pipeline as make_sampling_pipeline
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 
 from skmer.ensemble import FoldVotingClassifier
+from skmer.fusion import AttentionFusionClassifier
 from skmer.model_selection import ReferenceFolds, UnlabeledInTrain
 from skmer.over_sampling import DropUnlabeled
 
@@ -188,3 +189,32 @@ def test_labels_of_all_kinds_reach_the_splitter(clips):
     for labels in (codes, codes.astype("Int64"), pd.Series(y, index=X.index)):
         vote = fitted(clips, StratifiedKFold(4), y=labels)
         assert len(vote.folds_) == 4
+
+
+def test_folds_of_much_data_are_fitted_in_turn(clips, monkeypatch):
+    X, y = clips
+    vote = FoldVotingClassifier(
+        AttentionFusionClassifier(hidden_size=8, max_epochs=2),
+        cv=3,
+        n_seeds=2,
+        random_state=0,
+    )
+    together = clone(vote).fit(X, y)
+    sizes = []
+    # Where it looks names up: a module may be there twice, for the sake of doctests
+    names = FoldVotingClassifier._group.__globals__
+    fit_members = names["fit_members"]
+
+    def counted(groups, jobs):
+        sizes.append(len(groups[0][0]))
+        return fit_members(groups, jobs)
+
+    monkeypatch.setitem(names, "fit_members", counted)
+    monkeypatch.setitem(names["in_portions"].__globals__, "_TOGETHER", 1)
+    in_turn = clone(vote).fit(X, y)
+    assert sizes == [2, 2, 2]
+    for one, other in zip(together.estimators_, in_turn.estimators_, strict=True):
+        assert one.random_state == other.random_state
+        np.testing.assert_allclose(
+            one.predict_proba(X), other.predict_proba(X), atol=1e-5
+        )

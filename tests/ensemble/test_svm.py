@@ -20,9 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from skmer.ensemble import SVMEnsembleClassifier, _svm_primal
+from skmer.ensemble import SVMEnsembleClassifier
 from skmer.ensemble._svm_kernels import resolve_gamma
-from skmer.ensemble._svm_members import NystroemMember, SVMMember
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
 
@@ -545,7 +544,11 @@ def test_landmarks_make_the_machines_of_scikit_learn(
 ):
     # Narrower than it is used, the hinge becomes that of the reference
     if width is not None:
-        monkeypatch.setattr(_svm_primal, "_WIDTH", width)
+        # Where it is looked up: a module may be there twice, for the sake of doctests
+        fits = SVMEnsembleClassifier.fit.__wrapped__.__globals__["fit_draws"]
+        kind = fits.__globals__["NystroemFit"]
+        names = kind.on.__globals__["fit_pairs"].__globals__
+        monkeypatch.setitem(names, "_WIDTH", width)
     X, y = drawn(n_classes)
     X, y, new = X[:220], y[:220], X[220:]
     weight = np.random.RandomState(0).choice([0, 0.5, 1, 3], size=220)
@@ -561,7 +564,7 @@ def test_landmarks_make_the_machines_of_scikit_learn(
     ).fit(X, y, weight)
     assert [member.kernel for member in model.members_] == list(KERNELS)
     for member in model.members_:
-        assert isinstance(member, NystroemMember)
+        assert type(member).__name__ == "NystroemMember"
         assert len(member.support_) == (0 if member.kernel == "linear" else 40)
         assert set(member.support_) <= set(rows)
         columns = X[:, member.features_]
@@ -625,14 +628,14 @@ def test_landmarks_are_for_draws_of_many_rows():
 
     def kinds(**params):
         model = SVMEnsembleClassifier(n_seeds=2, n_components=20, **params)
-        return {type(member) for member in model.fit(X, y).members_}
+        return {type(member).__name__ for member in model.fit(X, y).members_}
 
-    assert kinds() == {SVMMember}
-    assert kinds(max_gram_rows=299) == {NystroemMember}
-    assert kinds(max_gram_rows=300) == {SVMMember}
-    assert kinds(max_gram_rows=299, approximation=None) == {SVMMember}
-    assert kinds(max_gram_rows=299, max_samples=0.5) == {SVMMember}
-    assert kinds(max_gram_rows=10**6, approximation="nystroem") == {NystroemMember}
+    assert kinds() == {"SVMMember"}
+    assert kinds(max_gram_rows=299) == {"NystroemMember"}
+    assert kinds(max_gram_rows=300) == {"SVMMember"}
+    assert kinds(max_gram_rows=299, approximation=None) == {"SVMMember"}
+    assert kinds(max_gram_rows=299, max_samples=0.5) == {"SVMMember"}
+    assert kinds(max_gram_rows=10**6, approximation="nystroem") == {"NystroemMember"}
 
 
 @pytest.mark.parametrize("voting", ["hard", "soft"])
