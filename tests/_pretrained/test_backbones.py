@@ -258,6 +258,8 @@ class _Hub(BaseHTTPRequestHandler):
     """As much of the hub as its client asks for one model."""
 
     source = None
+    #: Name of a file of which half arrives.
+    cut = None
 
     def log_message(self, *args):
         pass
@@ -292,12 +294,14 @@ class _Hub(BaseHTTPRequestHandler):
         self.send_header("X-Repo-Commit", COMMIT)
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            cut = self.cut is not None and self.path.endswith(self.cut)
+            self.wfile.write(content[: len(content) // 2] if cut else content)
+            self.close_connection = True
 
 
 @contextmanager
-def _serving(folder, monkeypatch):
-    handler = type("Hub", (_Hub,), {"source": folder})
+def _serving(folder, monkeypatch, cut=None):
+    handler = type("Hub", (_Hub,), {"source": folder, "cut": cut})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -333,6 +337,26 @@ def test_a_model_is_downloaded_once(hub_cache, folder, monkeypatch):
     with _serving(folder, monkeypatch):
         load_processor("AutoFeatureExtractor", "someone/speech")
     assert load_backbone("AutoModel", "someone/speech") is not backbone
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "preprocessor_config.json"])
+def test_a_download_that_breaks_off(name, hub_cache, folder, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda s: None)
+    with _serving(folder, monkeypatch, cut=name):
+        with pytest.raises(OSError, match="the download failed"):
+            load_backbone("AutoModel", "someone/speech")
+    # Half a file is under no name by which it would be read.
+    place = hub_cache / "models--someone--speech" / "snapshots"
+    for path in place.rglob(name):
+        assert path.read_bytes() == (folder / name).read_bytes()
+    with _serving(folder, monkeypatch):
+        backbone = load_backbone("AutoModel", "someone/speech")
+        load_processor("AutoFeatureExtractor", "someone/speech")
+    expected = load_backbone("AutoModel", folder)
+    for one, other in zip(
+        backbone.model.parameters(), expected.model.parameters(), strict=True
+    ):
+        assert (one == other).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
