@@ -25,9 +25,15 @@ def quick(**settings):
 def test_steps():
     model = make_foal_net(n_jobs=2)
     assert [name for name, _ in model.steps] == ["clips", "encode", "fuse"]
-    for _, encoder, column in model.named_steps["encode"].transformers:
-        assert encoder.pooling is None and encoder.n_jobs == 2
-        assert column in ("audio", "video")
+    encoders = {
+        column: encoder
+        for _, encoder, column in model.named_steps["encode"].transformers
+    }
+    assert {name: encoder.pooling for name, encoder in encoders.items()} == {
+        "audio": "windows",
+        "video": None,
+    }
+    assert all(encoder.n_jobs == 2 for encoder in encoders.values())
     assert clone(model).get_params().keys() == model.get_params().keys()
 
 
