@@ -24,7 +24,10 @@ from skmer.cache import Record, RecordBatch, open_store
 from skmer.clips import ClipTable
 from skmer.datasets import load_clips
 from skmer.encoders import OpenFaceEncoder, PrecomputedEncoder
+from skmer.evaluation import EvaluationReport
 from skmer.exceptions import MediaError
+from skmer.label_refinement import import_label_studio
+from skmer.model_selection import ReferenceFolds
 
 # What may run code, or reach what it should not
 _MODULES = {
@@ -298,6 +301,21 @@ def test_a_checkpoint_asks_for_code_of_a_hub(tmp_path, name):
         TextEncoder(str(folder), cache=None).transform(["hello"])
     encoder = TextEncoder(str(folder), cache=None, attn_implementation="sdpa")
     assert np.isfinite(encoder.transform(["hello"])).all()
+
+
+def test_json_that_is_too_deep(tmp_path):
+    deep = "[" * 200_000
+    (tmp_path / "report.json").write_text(deep)
+    with pytest.raises(ValueError, match="no report of skmer"):
+        EvaluationReport.load(tmp_path)
+    with pytest.raises(ValueError, match="is no JSON"):
+        import_label_studio(tmp_path / "report.json")
+    folds = tmp_path / "folds.csv"
+    ReferenceFolds(pd.Series([1, 2], index=["a", "b"])).save(folds)
+    first, rest = folds.read_text().split("\n", 1)
+    folds.write_text(f"{first}\n# test: {deep}\n{rest}")
+    with pytest.raises(ValueError, match="is no JSON"):
+        ReferenceFolds.read(folds)
 
 
 # Paths

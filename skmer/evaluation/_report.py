@@ -237,7 +237,7 @@ class EvaluationReport:
                 )
             tables = {name: _as_table(data["tables"][name]) for name in data["tables"]}
             facts, notes = data["facts"], data["notes"]
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"{path} is no report of skmer ({error}).") from error
         folds = Path(folder) / "folds.csv"
         folds = ReferenceFolds.read(folds) if folds.is_file() else None

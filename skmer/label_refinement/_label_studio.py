@@ -237,7 +237,7 @@ def _tasks(path):
     try:
         with open(path, encoding="utf-8-sig") as file:
             tasks = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{where} is no JSON ({error}). Export as JSON from Label Studio."
         ) from error

@@ -127,7 +127,7 @@ def _read_facts(file, path):
         key, _, value = line.removeprefix("# ").partition(": ")
         try:
             facts[key] = json.loads(value)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"{path}, line {n_lines}: {key!r} is no JSON.") from error
     else:
         line = ""
