@@ -8,7 +8,7 @@ The faults are those of ``tests/cache_faults.py``; each run is a process of its 
 - processes: two, four and eight that extract the same files into one cache, one of
   them killed at a random time;
 - full disk: extraction onto disks in memory of 0.1 to 3 MB, of which the records
-  need 2.4, and again after that (needs the right to mount);
+  need about 1.7, and again after that (needs the right to mount);
 - damage: files of a store with flipped bits, damaged heads and index, holes, copied
   pages and cut ends, then read and written. No record may be wrong, no process may
   end by a signal;
@@ -195,7 +195,7 @@ def main():
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     report = [
-        "python benchmarks/cache_faults.py --write",
+        " ".join(["python benchmarks/cache_faults.py", *sys.argv[1:]]),
         f"{datetime.date.today()}, {os.cpu_count()} cores, "
         f"Python {sys.version_info[0]}.{sys.version_info[1]}, "
         f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS')}",
