@@ -60,7 +60,8 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
     the other clips of a batch.
 
     A file that makes a decoder crash takes the process with it, and the run if that
-    is the only one. With ``n_jobs=2`` or more it is a clip that cannot be read.
+    is the only one. With ``n_jobs=2`` or more, or on a cluster, it is a clip that
+    cannot be read.
 
     A child that changes what ``_encode`` returns for the same parameters raises its
     ``_cache_version``, so that stale features are never read.
