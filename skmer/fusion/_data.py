@@ -86,7 +86,8 @@ def to_stream_data(X, streams, device):
     columns = np.concatenate(list(streams.values()))
     copied = not np.array_equal(columns, np.arange(X.shape[1]))
     if copied:
-        X = X[:, columns]
+        # Unlike X[:, columns] it comes out row by row, as the tensor has to be.
+        X = np.take(X, columns, axis=1)
     sizes = [len(part) for part in streams.values()]
     # One sum tells whether any NaN is there without a table of booleans.
     mask = None
