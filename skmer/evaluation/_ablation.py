@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from skmer.evaluation._evaluate import evaluate
+from skmer.evaluation._evaluate import evaluate, labels_in_order
 from skmer.evaluation._ladders import LADDERS
+from skmer.evaluation._markdown import as_text
 from skmer.evaluation._mertools_protocol import mertools_protocol
 from skmer.evaluation._resume import write_whole
 from skmer.evaluation._scores import SCORES
-from skmer.evaluation._setting import Setting, changes
+from skmer.evaluation._setting import Setting, changes, varied
 from skmer.model_selection import ReferenceFolds
 from skmer.utils import split_labels
+from skmer.utils._clip_ids import clip_ids
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions, validate_params
 
 _MERTOOLS = "MERTools protocol WAF"
@@ -85,11 +87,11 @@ class AblationReport:
                 cells = [_interval(row, score) for score in SCORES]
                 cells += [_percent(row[column]) for column in optimistic]
             cells += ["" if pd.isna(row[c]) else f"{row[c]:.2f}" for c in reported]
-            changed = "; ".join(f"`{k}`: {v}" for k, v in row["changes"].items())
+            changed = "; ".join(f"{k}: {v}" for k, v in row["changes"].items())
             if changed and row["against"]:
                 changed = f"against {row['against']}: {changed}"
             cells = [str(name), *cells, changed]
-            lines.append(f"| {' | '.join(c.replace('|', '&#124;') for c in cells)} |")
+            lines.append(f"| {' | '.join(map(as_text, cells))} |")
         return "\n".join(lines) + "\n"
 
     def save(self, folder):
@@ -266,6 +268,7 @@ def ablation(
     """
     ladder = LADDERS[name]
     chosen = _chosen(ladder, rows)
+    y = labels_in_order(y, clip_ids(X))
     setting = Setting(
         X,
         y,
@@ -338,14 +341,14 @@ class _Run:
 
     def add(self, ladder, row, wanted):
         """Make a row and score it."""
-        model = self.build(row)
+        model, lack = self.build(row)
         against = self.last if row.against is None else row.against
         other = self.made.get(against)
         n_folds = None if model is None else self.n_folds(row)
         differs = {} if model is None or other is None else changes(model, other[0])
         if model is not None and other is not None and n_folds != other[1]:
             differs["cv"] = f"{other[1]} -> {n_folds}"
-        status = self.status(row, model, differs, other)
+        status = self.status(row, model, lack, differs, other and against)
         if model is not None:
             self.made[row.name] = model, n_folds
             self.last = row.name
@@ -355,7 +358,7 @@ class _Run:
             self.models[row.name] = repr(model)
         scores = {}
         if status == "run":
-            scores = self.score(ladder, row, model, len(self.found))
+            scores = self.score(ladder, row, model)
         empty = {} if self.found else _no_scores(self.protocol)
         self.found.append(
             {
@@ -371,31 +374,39 @@ class _Run:
         )
 
     def build(self, row):
-        """Return the row's pipeline, None where it lacks what the row is about."""
-        if self.setting.lacks(row, None) and not _needs_model(row):
-            return None
+        """Return the row's pipeline and "", or None and what it lacks."""
+        lack = self.setting.lacks(row)
+        if lack:
+            return None, lack
         model = row.build(self.setting)
-        return None if self.setting.lacks(row, model) else model
+        lack = self.setting.lacks(row, model)
+        return (None, lack) if lack else (self.setting.exchange_models(model), "")
+
+    def varied(self, ladder):
+        """Return the parameters that tell the rows of the table apart."""
+        models = [self.build(row)[0] for row in ladder.rows]
+        return varied([model for model in models if model is not None])
 
     def n_folds(self, row):
         if not isinstance(self.cv, Integral):
             return None
         return int(self.cv) + row.more_folds
 
-    def status(self, row, model, differs, other):
+    def status(self, row, model, lack, differs, against):
         """Return "run", or why a row is not."""
         if model is None:
-            made = row.build(self.setting) if _needs_model(row) else None
-            return f"not run: needs {self.setting.lacks(row, made)}"
+            return f"not run: needs {lack}"
         absent = self.setting.absent_models(model)
         if absent:
             return f"not run: needs {absent}"
-        if other is not None and not differs:
-            what = "folds by number" if row.more_folds else "something to change here"
-            return f"not run: needs {what}, as it equals {self.last or row.against}"
+        if against and not differs:
+            what = "something to change here"
+            if row.more_folds and not isinstance(self.cv, Integral):
+                what = "folds by number"
+            return f"not run: needs {what}, as it equals {against}"
         return "run"
 
-    def score(self, ladder, row, model, number):
+    def score(self, ladder, row, model):
         cv = self.cv
         if isinstance(cv, Integral):
             cv = ReferenceFolds.from_labels(
@@ -408,7 +419,7 @@ class _Run:
         place = None
         if self.folder is not None:
             slug = "".join(c if c.isalnum() else "-" for c in row.name).strip("-")
-            place = self.folder / f"{number + 1:02d}-{slug}"
+            place = self.folder / f"{ladder.rows.index(row) + 1:02d}-{slug}"
         report = evaluate(
             model,
             self.X,
@@ -438,6 +449,7 @@ class _Run:
                 self.X,
                 self.y,
                 recipe=ladder.recipe,
+                fixed=self.varied(ladder),
                 n_splits=self.n_folds(row) or 5,
                 n_jobs=self.settings["n_jobs"],
                 seed=self.settings["random_state"],
@@ -446,11 +458,6 @@ class _Run:
             scores[_MERTOOLS], scores[f"{_MERTOOLS} std"] = mean, std
             scores[f"{_MERTOOLS} setting"] = json.dumps(best, default=repr)
         return scores
-
-
-def _needs_model(row):
-    """Tell whether what a row lacks can only be seen from its pipeline."""
-    return not {"layers", "words"}.isdisjoint(row.needs)
 
 
 def _no_scores(protocol):

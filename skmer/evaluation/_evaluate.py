@@ -225,7 +225,7 @@ class _Evaluation:
 
     def __init__(self, X, y, groups, cv, random_state):
         ids = clip_ids(X)
-        y = _in_order(y, ids)
+        y = labels_in_order(y, ids)
         check_consistent_length(X, y)
         labelled, classes, codes = split_labels(y)
         if len(classes) < 2:
@@ -250,8 +250,25 @@ def _known_groups(groups, ids, labelled):
     return found
 
 
-def _in_order(y, ids):
-    """Return y in the order of X where it is a Series of the same clips."""
+def labels_in_order(y, ids):
+    """Return y in the order of X where it is a Series of the same clips.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_clips,)
+        Labels.
+    ids : Index of length n_clips, or None
+        Clip ids of X.
+
+    Returns
+    -------
+    y : array-like of shape (n_clips,)
+
+    Raises
+    ------
+    ValueError
+        If it is a Series of some of the clips, or of others too.
+    """
     if not isinstance(y, pd.Series) or ids is None or y.index.equals(ids):
         return y
     shared = y.index.isin(ids)

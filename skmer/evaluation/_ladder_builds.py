@@ -37,7 +37,8 @@ def _mer2025(setting, recipe, *, views, refine, annotators, words, **options):
         annotators=setting.annotators if annotators else None,
         **options,
     )
-    if annotators and setting.annotators:
+    # None where annotators do not say what they think of a clip
+    if annotators and "context" in model.named_steps:
         names = [getattr(a, "name", None) for a in setting.annotators]
         fields = [f"{name}__label" for name in names if name is not None]
         model.set_params(context__fields=None if words else ["text", *fields])

@@ -22,14 +22,14 @@ def report_markdown(report, pictures):
     -------
     text : str
     """
-    lines = [f"# {_safe(report.facts['name'])}", ""]
+    lines = [f"# {as_text(report.facts['name'])}", ""]
     if pictures is None:
         lines += [NO_PICTURES, ""]
     pictures = pictures or {}
     for section in sections_of(report):
         lines += [f"## {section.title}", ""]
         for sentence in section.sentences:
-            lines += [_safe(sentence), ""]
+            lines += [as_text(sentence), ""]
         if section.table is not None:
             lines += [*_table(section.table), ""]
         if section.picture in pictures:
@@ -46,11 +46,22 @@ def _table(table):
 
 
 def _row(cells):
-    return f"| {' | '.join(map(_safe, cells))} |"
+    return f"| {' | '.join(map(as_text, cells))} |"
 
 
-def _safe(value):
-    """Return text that is no markup, whatever is in it."""
+def as_text(value):
+    """Return text that is no markup, whatever is in it.
+
+    Parameters
+    ----------
+    value : object
+        Shown by ``str``; nothing for None and NaN.
+
+    Returns
+    -------
+    text : str
+        One line of Markdown.
+    """
     text = "" if value is None or value != value else str(value)
     text = " ".join(text.split())
     text = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)

@@ -10,7 +10,17 @@ from skmer.utils._seeds import draw_seeds, seeded_clone
 
 
 def mertools_protocol(
-    model, X, y, *, recipe, n_splits=5, n_draws=50, n_reruns=6, n_jobs=None, seed=0
+    model,
+    X,
+    y,
+    *,
+    recipe,
+    fixed=(),
+    n_splits=5,
+    n_draws=50,
+    n_reruns=6,
+    n_jobs=None,
+    seed=0,
 ):
     """Score a model as the toolkit's authors do.
 
@@ -22,6 +32,8 @@ def mertools_protocol(
         Clips or features, and labels.
     recipe : str
         Whose search space is drawn from, as far as the model has its parameters.
+    fixed : collection of str, default=()
+        Parameters that are not searched, as the model is about them.
     n_splits : int, default=5
         Number of folds: shuffled, neither stratified nor kept apart by speaker, and
         others in each run.
@@ -47,7 +59,7 @@ def mertools_protocol(
     grid = {
         name: values
         for name, values in RECIPES[recipe].param_grid.items()
-        if name in names
+        if name in names and name not in fixed
     }
     seeds = draw_seeds(seed, n_draws + n_reruns + 1)
     rng = np.random.RandomState(seeds[-1])

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 
 from skmer._pretrained import model_identity
 from skmer._streams import modality_of, stream_of
+from skmer.enrichment import Transcriber
 from skmer.recipes import RECIPES
 from skmer.utils import split_labels
 
@@ -69,13 +70,12 @@ class Setting:
         return modality_of(stream) in map(modality_of, self.streams)
 
     def make(self, recipe, streams, **options):
-        """Make a recipe, with the models of the user in place of those it names."""
+        """Make a recipe."""
         if self.encoders is None:
             options.pop("annotators", None)
-        model = RECIPES[recipe].make(
+        return RECIPES[recipe].make(
             encoders=self.encoders, streams=streams, **self.common, **options
         )
-        return self.exchange_models(model)
 
     def exchange_models(self, model):
         """Set models by those that the user names for them."""
@@ -87,14 +87,21 @@ class Setting:
         }
         return model.set_params(**exchanged)
 
-    def lacks(self, row, model):
-        """Return what a row needs that is not there, as a text; "" for nothing."""
+    def lacks(self, row, model=None):
+        """Return what a row needs that is not there, as a text; "" for nothing.
+
+        What only its pipeline can tell is left out where that is None.
+        """
         params = {} if model is None else model.get_params(deep=True)
         for need in row.needs:
             stream = need.removeprefix("stream ")
+            if need in ("layers", "words") and model is None:
+                continue
             if need == "annotators":
-                if not self.annotators:
+                if all(isinstance(a, Transcriber) for a in self.annotators or ()):
                     return "a language model: annotators=[ChatAnnotator(...)]"
+                if self.encoders is None:
+                    return "clips, which annotators work on; X holds features"
             elif need == "unlabelled":
                 if not self.has_unlabelled:
                     return "unlabelled clips: -1 or None in y"
@@ -116,13 +123,16 @@ class Setting:
 
     def absent_models(self, model):
         """Return the models that cannot be had, with the reason; "" if all can."""
-        named = [
-            value
-            for name, value in model.get_params(deep=True).items()
-            if name.rpartition("__")[2] in ("model", "audio_backbone")
-            and isinstance(value, str)
-            and _HUB_ID.fullmatch(value)
-        ]
+        params = model.get_params(deep=True)
+        named = []
+        for name, value in params.items():
+            owner, _, last = name.rpartition("__")
+            if last not in ("model", "audio_backbone") or not isinstance(value, str):
+                continue
+            # What a server runs need not be here
+            served = params.get(f"{owner}__base_url") is not None
+            if _HUB_ID.fullmatch(value) and not served:
+                named.append(value)
         for name in dict.fromkeys(named):
             if name not in self._reasons:
                 self._reasons[name] = _reason_against(name)
@@ -160,12 +170,31 @@ def changes(model, other):
             continue
         before, after = old.get(name), new.get(name)
         if before is None:
-            found[name] = f"new: {_shown(model.get_params()[name], 3 * _LONG)}"
+            found[name] = f"new: {_short(_text(model.get_params()[name]), 3 * _LONG)}"
         elif after is None:
-            found[name] = f"gone: {before}"
+            found[name] = f"gone: {_short(before)}"
         elif before != after:
-            found[name] = f"{before} -> {after}"
+            found[name] = f"{_short(before)} -> {_short(after)}"
     return found
+
+
+def varied(models):
+    """Return the names of parameters that are not the same in all of some models.
+
+    Parameters
+    ----------
+    models : list of Pipeline
+        A parameter counts in those that have it.
+
+    Returns
+    -------
+    names : set of str
+    """
+    found = {}
+    for model in models:
+        for name, text in _parts(model).items():
+            found.setdefault(name, set()).add(text)
+    return {name for name, texts in found.items() if len(texts) > 1}
 
 
 def _parts(model):
@@ -174,7 +203,13 @@ def _parts(model):
     for skipped in ("steps", "memory", "transform_input", "verbose"):
         params.pop(skipped, None)
     names = sorted(params, key=lambda name: (name.count("__"), name))
-    return {name: _text(params[name]) for name in names if not _is_list(params[name])}
+    return {
+        name: type(params[name]).__name__
+        if isinstance(params[name], BaseEstimator)
+        else _text(params[name])
+        for name in names
+        if not _is_list(params[name])
+    }
 
 
 def _is_list(value):
@@ -188,11 +223,10 @@ def _is_list(value):
 
 
 def _text(value):
-    if isinstance(value, BaseEstimator):
-        return type(value).__name__
-    return _shown(value, _LONG)
+    return _ADDRESS.sub("", " ".join(repr(value).split()))
 
 
-def _shown(value, length):
-    text = _ADDRESS.sub("", " ".join(repr(value).split()))
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+def _short(text, length=_LONG):
+    # The end tells long paths of models apart
+    half = (length - 3) // 2
+    return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"

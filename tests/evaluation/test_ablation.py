@@ -11,8 +11,9 @@ from tiny_image_models import image_model
 from tiny_models import speech_model
 from tiny_text_models import text_model
 
-from skmer.enrichment import ChatAnnotator
-from skmer.evaluation import ablation, evaluate
+from skmer.enrichment import ChatAnnotator, Transcriber
+from skmer.evaluation import _ablation, ablation, evaluate
+from skmer.evaluation._ablation import _Run
 from skmer.evaluation._ladders import LADDERS
 from skmer.evaluation._mertools_protocol import mertools_protocol
 from skmer.evaluation._setting import Setting, changes
@@ -160,7 +161,7 @@ def test_rows_that_lack_something_say_what(features):
     assert report.table.loc["+ six folds", "folds"] == 4
     assert report.table.loc["+ six folds", "changes"] == {"cv": "3 -> 4"}
     assert report.table["WAF"].notna().tolist() == (status == "run").tolist()
-    assert "not run: needs the stream video__frame" in report.to_markdown()
+    assert r"not run: needs the stream video\_\_frame" in report.to_markdown()
     few = ablation(
         "mr-ccl", X[labelled], y[labelled], encoders=None, cv=3, n_bootstraps=0,
         rows=["w/o pseudo labels"],
@@ -232,6 +233,136 @@ class _Folds:
 
     def get_n_splits(self, X=None, y=None, groups=None):
         return 2
+
+
+def test_clips_without_a_stream(features):
+    X, y = features
+    cells = {}
+    for name in ("audio", "video"):
+        cells[f"{name}__frames"] = np.empty(len(y), dtype=object)
+        cells[f"{name}__frames"][:] = list(np.zeros((len(y), 4, 2), np.float32))
+    cells = pd.DataFrame(cells, index=X.index)
+    for name, table, gone in [
+        ("foal-net", cells, "video"),
+        ("foal-net", cells, "audio"),
+        ("acoustic-visual", X, "audio"),
+        ("acoustic-visual", X, "text"),
+    ]:
+        table = table[[c for c in table if not c.startswith(gone)]]
+        rows = [row for row in LADDERS[name].rows if f"stream {gone}" in row.needs]
+        report = ablation(
+            name, table, y, encoders=None, cv=2, rows=[row.name for row in rows]
+        )
+        assert len(rows) > 1
+        assert set(report.table["status"]) == {f"not run: needs the stream {gone}"}
+
+
+def test_annotators_that_give_no_labels(features):
+    X, y = features
+    rows = ["+ GPT-4 labels"]
+    chat = ChatAnnotator("m", CLASSES, base_url="http://localhost:1/v1")
+    report = ablation("ecmf", X, y, encoders=None, cv=2, annotators=[chat], rows=rows)
+    assert "needs clips, which annotators work on" in report.table["status"].iloc[0]
+    paths = [f"{i}.mp4" for i in range(len(y))]
+    report = ablation("ecmf", paths, y, cv=2, annotators=[Transcriber("m")], rows=rows)
+    assert "needs a language model" in report.table["status"].iloc[0]
+
+
+def test_models_of_a_server_need_not_be_here(features):
+    chat = ChatAnnotator("nobody/none", CLASSES, base_url="http://localhost:1/v1")
+    setting = _setting("offline", features[1], [chat])
+    row = next(r for r in LADDERS["ecmf"].rows if r.name == "+ GPT-4 labels")
+    model = row.build(setting)
+    assert "nobody/none" in str(model)
+    assert setting.absent_models(model) == ""
+
+
+def test_models_of_the_user_come_after_those_that_rows_exchange(features, tmp_path):
+    """Also where their folders have long names that differ at the end alone."""
+    y = features[1]
+    paths = [f"{i}.mp4" for i in range(len(y))]
+    names = [
+        "TencentGameMate/chinese-hubert-large",
+        "openai/clip-vit-large-patch14",
+        "hfl/chinese-roberta-wwm-ext",
+        "hfl/chinese-roberta-wwm-ext-large",
+    ]
+    folder = tmp_path / ("long" * 30)
+    models = {name: str(folder / name.partition("/")[2]) for name in names}
+    ladder = LADDERS["mmef-net"]
+    setting = _setting("paper", y)
+    setting.models = models
+    run = _Run(setting, paths, y, 3, None, "honest", None)
+    for row in ladder.rows:
+        run.add(ladder, row, False)
+    rows = {name: model for name, (model, _) in run.made.items()}
+    before, after = rows["+ projection head"], rows["+ RoBERTa"]
+    found = changes(after, before)
+    assert list(found) == ["encode__text__model"]
+    assert found["encode__text__model"].endswith("wwm-ext-large'")
+    found = changes(rows["+ selected HuBERT layers"], rows["+ MLP"])
+    assert "encode__audio__layers" in found
+    assert rows["+ MLP"].get_params()["encode__audio__preset"] == "mertools"
+
+
+def test_rows_keep_their_folders(features, tmp_path):
+    X, y = features
+    options = {"encoders": None, "cv": 2, "n_bootstraps": 0, "folder": tmp_path}
+    ablation("acoustic-visual", X, y, rows=["CLIPL"], **options)
+    # Where they stand in the whole table, whatever rows are run
+    names = [path.name for path in tmp_path.iterdir() if path.is_dir()]
+    assert names == ["06-CLIPL"]
+
+
+def test_protocol_leaves_alone_what_rows_are_about(features, monkeypatch):
+    """Rows of one table would else be one search."""
+    X, y = features
+    asked = []
+
+    def note(model, X, y, *, fixed, **options):
+        asked.append(fixed)
+        return 0.5, 0.0, {}
+
+    monkeypatch.setattr(_ablation, "mertools_protocol", note)
+    cells = {}
+    for name in ("audio", "video"):
+        cells[f"{name}__frames"] = np.empty(len(y), dtype=object)
+        cells[f"{name}__frames"][:] = list(np.ones((len(y), 3, 2), np.float32))
+    cells = pd.DataFrame(cells, index=X.index)
+    ablation(
+        "foal-net", cells, y, encoders=None, cv=2, rows=["baseline"], n_bootstraps=0,
+        protocol="mertools",
+    )  # fmt: skip
+    (fixed,) = asked
+    assert {"fuse__alignment_weight", "fuse__matching_weight"} <= fixed
+    model = make_foal_net(encoders=None, align=False, match=False, random_state=0)
+    _, _, best = mertools_protocol(
+        model.set_params(fuse__max_epochs=1), cells, y, recipe="foal-net",
+        fixed=fixed, n_splits=2, n_draws=1, n_reruns=1,
+    )  # fmt: skip
+    assert set(best) == {"fuse__hidden_size", "fuse__n_layers", "fuse__lr"}
+    run = _Run(_setting("offline", y), None, y, 2, None, "mertools", None)
+    assert "classify__second_params" in run.varied(LADDERS["mr-ccl-learning-rate"])
+
+
+def test_labels_are_read_by_clip_id(features):
+    X, y = features
+    labels = pd.Series(y, index=X.index)
+    options = {"encoders": None, "cv": 2, "n_bootstraps": 0, "rows": ["HL"]}
+    one = ablation("acoustic-visual", X, labels, **options)
+    other = ablation("acoustic-visual", X, labels.iloc[::-1], **options)
+    assert one.table["WAF"].tolist() == other.table["WAF"].tolist()
+
+
+def test_tables_hold_no_markup(features):
+    X, y = features
+    labels = np.where(pd.isna(y), None, "<b>|" + y.astype(str))
+    report = ablation(
+        "mr-ccl-oversampling", X, labels, encoders=None, cv=2, n_bootstraps=0,
+        rows=["850/850/850"],
+    )  # fmt: skip
+    text = report.to_markdown()
+    assert "&lt;b&gt;" in text and "<b>" not in text
 
 
 def test_unknown_rows_and_tables(features):
