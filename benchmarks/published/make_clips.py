@@ -73,7 +73,8 @@ def line(name, report):
     score, beside = report.scores.loc["WAF"], report.references
     alone = report.per_modality.set_index("modality")["WAF"]
     cells = [interval(score["score"], score["low"], score["high"])]
-    cells.append(f"{100 * score['repeat_std']:4.1f}")
+    spread = f"{100 * score['repeat_std']:.1f}" if report.facts["n_repeats"] > 1 else ""
+    cells.append(f"{spread:>4s}")
     cells.append(f"{alone.idxmax():5s} {100 * alone.max():4.1f}")
     for reference in (CONCAT, PRODUCT):
         found = beside.loc[reference]
