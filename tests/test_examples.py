@@ -1,6 +1,7 @@
 """Every example runs, and says and leaves behind what it promises."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -15,9 +16,13 @@ _SMALL = ["--n-jobs", "1", "--output", "out", "--n-clips"]
 EXAMPLES = {
     "custom_encoder.py": [*_SMALL, "18", "--n-folds", "2"],
     "distributed_extraction.py": [*_SMALL, "9"],
+    "grid_search.py": [*_SMALL, "48", "--n-folds", "2"],
     "inside_the_fold.py": [],
+    "label_refinement.py": [*_SMALL, "90"],
     "layer_scan.py": [*_SMALL, "30", "--model", "tiny"],
+    "own_csv.py": [*_SMALL, "24"],
     "quickstart.py": ["--n-clips", "36", "--n-jobs", "1"],
+    "unlabelled_clips.py": [*_SMALL, "48", "--n-labelled", "12", "--n-draws", "1"],
 }
 
 
@@ -117,6 +122,30 @@ def test_cluster_gives_the_same_rows(tmp_path):
     assert "18 records" in text
 
 
+def test_grid_search_shows_both_scores(tmp_path):
+    text = _run("grid_search.py", tmp_path)
+    winners = re.findall(r"^\d +(?:functionals|mean_std|4) ", text, re.MULTILINE)
+    assert len(winners) == 2
+    scores = re.findall(r"^(?:winner,|the recipe's) .* (\d\.\d{3})\b", text, re.M)
+    own, nested, default = map(float, scores)
+    gained = float(re.search(r"by searching ([+-]\d\.\d+)", text)[1])
+    assert gained == pytest.approx(nested - default, abs=0.0011)
+    assert own > 1 / 6
+
+
+def test_label_refinement_goes_there_and_back(tmp_path):
+    text = _run("label_refinement.py", tmp_path)
+    planted, n_clips = map(int, re.search(r"(\d+) of (\d+) labels", text).groups())
+    assert (planted, n_clips) == (18, 90)
+    done = json.loads((tmp_path / "out" / "answers.json").read_text())
+    n_decided, wrong = map(
+        int, re.search(r"With (\d+) decisions (\d+) are wrong", text).groups()
+    )
+    assert 0 < n_decided == len(done) <= 15
+    assert wrong < planted
+    assert len(_scores(text.partition("Weighted F1")[2])) == 5
+
+
 def test_layer_scan_draws_the_layers_of_a_random_model(tmp_path):
     text = _run("layer_scan.py", tmp_path)
     assert "RANDOM" in text
@@ -124,3 +153,21 @@ def test_layer_scan_draws_the_layers_of_a_random_model(tmp_path):
     assert layers == [f"layer {i}" for i in range(1, 9)]
     image = cv2.imread(str(tmp_path / "out" / "layers.png"))
     assert image is not None and image.std() > 5
+
+
+def test_own_csv_ends_in_a_report_and_a_model(tmp_path):
+    pytest.importorskip("skops", reason="skops is not installed: skmer[persist]")
+    text = _run("own_csv.py", tmp_path)
+    assert "2 problems" in text and "row 5" in text and "row 9" in text
+    assert (tmp_path / "out" / "model" / "manifest.json").is_file()
+    assert (tmp_path / "out" / "report" / "report.html").stat().st_size > 10_000
+    emotion = "(?:angry|happy|neutral|sad|surprise|worried)"
+    said = re.findall(rf"^\d +{emotion} +{emotion} +(\d\.\d+)$", text, re.MULTILINE)
+    assert len(said) == 4 and all(1 / 6 < float(sure) <= 1 for sure in said)
+
+
+def test_unlabelled_clips_are_trained_with_and_without(tmp_path):
+    text = _run("unlabelled_clips.py", tmp_path)
+    assert len(_scores(text)) == 6
+    assert len(re.findall(r"gained [+-]\d\.\d+", text)) == 3
+    assert 0 <= int(re.search(r"(\d+)% of these are right", text)[1]) <= 100

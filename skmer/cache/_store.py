@@ -156,9 +156,9 @@ class FeatureStore:
 
     A record is numbers and JSON; nothing in a store is ever unpickled or run. LMDB
     itself believes what its file says, so the file's index is checked whenever it is
-    opened (0.2 to 0.4 s where it holds 130,000 clips): one that is damaged, or was made to
-    lead LMDB astray, is set aside. Whoever may write to the folder of a cache can
-    still make features that are wrong, as checksums tell of damage, not of forgery.
+    opened (0.2 to 0.4 s where it holds 130,000 clips): one that is damaged, or was
+    made to lead LMDB astray, is set aside. Whoever may write to the folder of a cache
+    can still make features that are wrong, as checksums tell of damage, not of forgery.
     """
 
     def __init__(self, path, environment, max_bytes):

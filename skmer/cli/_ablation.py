@@ -1,5 +1,6 @@
 """``skmer ablation``: a paper's ablation table on a table of clips."""
 
+import shutil
 from pathlib import Path
 
 from skmer.cli._arguments import (
@@ -134,7 +135,16 @@ def run(args):
     check_folder(folder, args.output)
     clips = load_table(args, groups=groups_of(args))
     note(args, f"Running the table of {args.table}.")
-    report = _ablation(args, clips)
+    try:
+        report = _ablation(args, clips)
+    except (ValueError, FileExistsError) as error:
+        # Folds of the same rows are gone on from, with --overwrite too
+        if not args.overwrite or "another evaluation" not in str(error):
+            raise
+        for row in folder.glob("[0-9][0-9]-*"):
+            shutil.rmtree(row / "finished", ignore_errors=True)
+            (row / "report.json").unlink(missing_ok=True)
+        report = _ablation(args, clips)
     result(report.to_markdown().rstrip("\n"))
     result(f"\nThe table is {folder / 'ablation.md'}")
 

@@ -193,7 +193,8 @@ def ablation(
         Folders or ids of models to load in place of those that recipes name.
     cv : int or splitter, default=5
         As for :func:`evaluate`; with a number, unlabelled clips are in all training
-        parts. Rows with one fold more need a number.
+        parts, but for those of the groups that are tested. Rows with one fold more
+        need a number.
     groups : Series indexed by clip id or array-like of length n_clips, default=None
         Group, such as the speaker, of each clip.
     n_repeats : int, default=1
@@ -224,8 +225,8 @@ def ablation(
     verbose : bool, default=False
         Show a progress bar over rows.
     folder : path or None, default=None
-        Where to keep the table and a report of each row. Rows and folds that are
-        finished there are not run again.
+        Where to keep the table and a report of each row. Folds that are finished
+        there are not run again, but for those of MERTools' protocol.
 
     Returns
     -------
@@ -414,6 +415,7 @@ class _Run:
                 clips=self.X,
                 groups=self.groups,
                 n_splits=self.n_folds(row),
+                hold_out_groups=self.groups is not None,
                 random_state=self.settings["random_state"],
             )
         place = None

@@ -83,9 +83,10 @@ def save_model(model, folder, *, overwrite=False):
     without: series and tables of clips (``groups``, ``decisions``), folds, labels that
     were given to training clips, all that samplers found, callbacks and ``memory=``.
     Such a parameter has its default in the loaded model; a warning names those. The
-    folder of ``cache=`` becomes ``"default"`` without one. What predictions look up by clip id or by group stays in:
-    ``groups`` of ``GroupStandardScaler`` and its statistics of each,
-    ``annotations`` of ``ContextEnricher``, ``context`` of the annotators. And models
+    folder of ``cache=`` becomes ``"default"`` without one. What predictions look up by
+    clip id or by group stays in: ``groups`` of ``GroupStandardScaler`` and its
+    statistics of each, ``annotations`` of ``ContextEnricher``, ``context`` of the
+    annotators. And models
     that keep training rows to predict by, as support vector machines do, keep them.
 
     Optimisers and histories are not kept: ``partial_fit`` and ``warm_start`` go on

@@ -352,10 +352,12 @@ def test_ablation(skmer, newcomer):
     waf = {row["row"]: row["WAF"] for row in saved["rows"]}
     assert f"| HL | {100 * waf['HL']:.1f} (" in out and waf["HL(18)"] is None
     assert {path.name for path in Path("table").iterdir()} == {
-        "ablation.md", "ablation.csv", "ablation.json", "01-HL", "03-CLIPL",
+        "ablation.md", "ablation.csv", "ablation.json", "01-HL", "06-CLIPL",
     }  # fmt: skip
     assert skmer(*arguments, "-o", "table")[0] == 2
     assert skmer(*arguments, "-o", "table", "--overwrite")[1] == out
+    other = skmer(*arguments, "-o", "table", "--overwrite", "--seed", "1")
+    assert other[0] == 0 and other[1] != out
     code, _, err = skmer(*arguments, "-o", "new", "--rows", "HX")
     assert code == 2 and "no row 'HX', but HL, HL(18)" in err
     assert not Path("new").exists()
