@@ -86,7 +86,7 @@ def main(n_clips=300, output="label_refinement_output", n_jobs=2, wrong=0.2):
         return f1_score(truth[X.index], model.predict(X), average="weighted")
 
     learn = StreamVotingClassifier(LogisticRegression(C=0.01, max_iter=1000))
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
     splits = list(folds.split(X, truth))
     print("Weighted F1 on the true labels of held-out clips, after learning from")
     for what, steps, labels in [

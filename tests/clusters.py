@@ -1,5 +1,6 @@
 """Real clusters of Dask and Ray, each of two processes on this machine."""
 
+import builtins
 import os
 import secrets
 import shutil
@@ -49,8 +50,9 @@ def _ray(environment, folder):
         ray = pytest.importorskip("ray", reason="Ray is not installed: skmer[ray]")
         from ray.util.joblib import register_ray
 
-        # Ray's backend puts Ray's pool in the place of multiprocessing's, for good.
-        bases = PicklingPool.__bases__
+        # Ray's backend puts Ray's pool in the place of multiprocessing's, and Ray
+        # its own print in that of Python's, for good.
+        bases, printing = PicklingPool.__bases__, builtins.print
         register_ray()
         try:
             ray.init(
@@ -65,6 +67,7 @@ def _ray(environment, folder):
         finally:
             ray.shutdown()
             PicklingPool.__bases__ = bases
+            builtins.print = printing
 
 
 KINDS = {"dask": _dask, "ray": _ray}

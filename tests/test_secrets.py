@@ -148,6 +148,9 @@ def test_the_key_is_nowhere(key, server, clips, tmp_path, caplog, capsys, monkey
         places[f"{name}, pickled"] = pickle.dumps(error.value)
         frames = [frame for frame, _ in traceback.walk_tb(error.value.__traceback__)]
         assert len(frames) > 3
+        # Clusters pickle what errors come of, too
+        assert error.value.__cause__ is None
+    assert refused.value.__context__ is None
     places["failures"] = failures.to_csv() + failures.to_html()
     places["table"] = table.to_csv()
     places["usage"] = annotator.usage(X).to_csv()

@@ -342,9 +342,12 @@ class _Run:
             return await self._answer(messages)
         except _Trouble as trouble:
             error = EndpointError(f"{self.endpoint.where()}: {trouble.reason}")
-            if trouble.fatal or (trouble.unreached and not self.n_answered):
-                raise error from None
-            return error
+            fatal = trouble.fatal or (trouble.unreached and not self.n_answered)
+        # Not in the handler: the client's error holds the key, and an error takes
+        # the one it was raised beside along where it is pickled
+        if fatal:
+            raise error
+        return error
 
     async def _answer(self, messages):
         """Ask until there is an answer, or no hope of one; None if not to begin."""

@@ -70,9 +70,9 @@ class AblationReport:
         lines = [
             f"# {self.title}",
             "",
-            f"{self.facts['n_labelled']} labelled clips, {self.facts['n_repeats']} "
-            "seeds. Percent; in brackets the bootstrap interval. WAF: weighted F1; UA: "
-            "mean recall of classes; WA: accuracy. Best epoch"
+            f"{self.facts['n_labelled']} labelled clips; seeds a row: "
+            f"{self.facts['n_repeats']}. Percent; in brackets the bootstrap interval. "
+            "WAF: weighted F1; UA: mean recall of classes; WA: accuracy. Best epoch"
             + (" and the MERTools protocol are" if protocol else " is")
             + " chosen on the very fold that is reported: optimistic. Reported: the "
             "paper's figures, on its own data and models.",

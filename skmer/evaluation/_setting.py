@@ -1,5 +1,6 @@
 """What the rows of an ablation have in common, and what each of them changes."""
 
+import inspect
 import re
 from collections import Counter
 
@@ -15,6 +16,8 @@ from skmer.utils import split_labels
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _ADDRESS = re.compile(r" object at 0x[0-9a-f]+")
 _LONG = 60
+# Parameters that say how work is done, the same in all rows
+_COMMON = ("cache", "device", "n_jobs", "on_error", "random_state", "verbose")
 
 
 class Setting:
@@ -163,14 +166,14 @@ def changes(model, other):
         A step that is new or gone stands for all of its parameters, and so does one
         that is of another class.
     """
-    new, old = _parts(model), _parts(other)
+    new, old, params = _parts(model), _parts(other), model.get_params(deep=True)
     found = {}
     for name in dict.fromkeys([*old, *new]):
         if any(name.startswith(f"{known}__") for known in found):
             continue
         before, after = old.get(name), new.get(name)
         if before is None:
-            found[name] = f"new: {_short(_text(model.get_params()[name]), 3 * _LONG)}"
+            found[name] = f"new: {_short(_described(params[name]), 3 * _LONG)}"
         elif after is None:
             found[name] = f"gone: {_short(before)}"
         elif before != after:
@@ -210,6 +213,20 @@ def _parts(model):
         for name in names
         if not _is_list(params[name])
     }
+
+
+def _described(value):
+    """Return an estimator with what it is given, but for what all rows are given."""
+    if not isinstance(value, BaseEstimator):
+        return _text(value)
+    defaults = inspect.signature(type(value)).parameters
+    given = [
+        f"{name}={_described(inner)}"
+        for name, inner in value.get_params(deep=False).items()
+        if name not in _COMMON
+        and (name not in defaults or _text(inner) != _text(defaults[name].default))
+    ]
+    return f"{type(value).__name__}({', '.join(given)})"
 
 
 def _is_list(value):

@@ -371,3 +371,11 @@ def test_unknown_rows_and_tables(features):
         ablation("mr-ccl", X, y, encoders=None, rows=["w/o everything"])
     with pytest.raises(ValueError, match="'mr-ccl-oversampling'"):
         ablation("mrccl", X, y, encoders=None)
+
+
+def test_new_steps_are_told_without_what_all_rows_share():
+    common = {"cache": "somewhere", "device": "cpu", "random_state": 0}
+    found = changes(
+        make_foal_net(**common), make_foal_net(streams=("video",), **common)
+    )
+    assert found["encode__audio"] == "new: AcousticEncoder(pooling='windows')"
