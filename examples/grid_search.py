@@ -1,6 +1,6 @@
 """Settings chosen by grid search, from raw clips, and what the choice is worth.
 
-Searches a recipe on the list of video paths: how sound is described, and size and
+Searches a recipe on the list of video paths: how sound is described, and the
 learning rate of the network. With the feature cache each description is computed once
 for all folds and settings. The score that a search reports of its winner is too good,
 as the winner was chosen on the folds that scored it; the search inside of
@@ -27,7 +27,7 @@ from skmer.recipes import make_mertools_attention
 
 # Of a speech model it would be layers: {"encode__audio__layers": [9, 12]}.
 FEATURES = {"encode__audio__pooling": ["functionals", "mean_std"]}
-NETWORK = {"fuse__hidden_size": [32, 128], "fuse__lr": [1e-3, 5e-3]}
+NETWORK = {"fuse__lr": [1e-3, 5e-3]}
 
 
 def main(n_clips=180, output="grid_search_output", n_jobs=2, n_folds=5):

@@ -37,7 +37,7 @@ def annotate(tasks, answers, truth, n_tasks):
     answers.write_text(json.dumps(done), encoding="utf-8")
 
 
-def main(n_clips=300, output="label_refinement_output", n_jobs=2, wrong=0.2):
+def main(n_clips=300, output="label_refinement_output", n_jobs=2, wrong=0.2, n_folds=3):
     """Run the example.
 
     Parameters
@@ -50,6 +50,8 @@ def main(n_clips=300, output="label_refinement_output", n_jobs=2, wrong=0.2):
         Worker processes.
     wrong : float
         Share of labels to make wrong.
+    n_folds : int
+        Folds of the scores.
     """
     output = Path(output).resolve()
     clips = make_clips(n_clips, output / "clips", random_state=0, n_jobs=n_jobs)
@@ -86,7 +88,7 @@ def main(n_clips=300, output="label_refinement_output", n_jobs=2, wrong=0.2):
         return f1_score(truth[X.index], model.predict(X), average="weighted")
 
     learn = StreamVotingClassifier(LogisticRegression(C=0.01, max_iter=1000))
-    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
     splits = list(folds.split(X, truth))
     print("Weighted F1 on the true labels of held-out clips, after learning from")
     for what, steps, labels in [
@@ -108,4 +110,5 @@ if __name__ == "__main__":
     parser.add_argument("--output", default="label_refinement_output")
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.add_argument("--wrong", type=float, default=0.2)
+    parser.add_argument("--n-folds", type=int, default=3)
     main(**vars(parser.parse_args()))

@@ -18,7 +18,7 @@ EXAMPLES = {
     "distributed_extraction.py": [*_SMALL, "9"],
     "grid_search.py": [*_SMALL, "48", "--n-folds", "2"],
     "inside_the_fold.py": [],
-    "label_refinement.py": [*_SMALL, "72"],
+    "label_refinement.py": [*_SMALL, "72", "--n-folds", "2"],
     "layer_scan.py": [*_SMALL, "30", "--model", "tiny"],
     "own_csv.py": [*_SMALL, "24"],
     "quickstart.py": ["--n-clips", "36", "--n-jobs", "1"],

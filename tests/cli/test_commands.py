@@ -301,7 +301,7 @@ def test_settings_and_seeds_reach_the_model(skmer, newcomer):
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_keeps_what_is_done(skmer, newcomer):
+def test_ctrl_c_keeps_what_is_done(skmer, newcomer, interruptible):
     command = ["evaluate", "mertools-attention", newcomer.table(), "-o", "report"]
     command += ["--streams=text", "--seeds=500", "--groups=none", "--cv=2"]
     command += ["--set=fuse__max_epochs=2", "--no-references", "--no-literature"]
