@@ -21,14 +21,12 @@ from skmer.utils import split_labels
 from skmer.utils._clip_ids import clip_ids, unit_codes
 from skmer.utils._features import refuse_clips, refuse_sequences
 from skmer.utils._fit_inputs import require_y, warn_of_column
-from skmer.utils._folds import stratified_folds
+from skmer.utils._folds import watched_rows
 from skmer.utils._seeds import draw_seeds
 from skmer.utils._sklearn import Interval, _fit_context
 
 # Rows that are adapted at once.
 _BLOCK = 4096
-# Fewer clips or groups are too few to watch some of.
-_FEWEST_TO_WATCH = 20
 
 
 class StreamAdapter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -252,7 +250,8 @@ class StreamAdapter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Train on labelled rows of the stream."""
         seed = draw_seeds(self.random_state, 1)[0]
         device = torch.device(resolve_device(self.device))
-        learn, watched = self._divide(codes, units, seed)
+        watched = watched_rows(codes, units, self.train_split, seed)
+        learn = np.setdiff1d(np.arange(len(codes)), watched)
         values = torch.from_numpy(values.astype(np.float32)).to(device)
         codes = torch.from_numpy(codes).to(device)
         source = RandomSource(seed)
@@ -288,16 +287,6 @@ class StreamAdapter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             advice="Lower lr.",
         )
         self.module_ = module.cpu()
-
-    def _divide(self, codes, units, seed):
-        """Return the rows to learn from and those to watch."""
-        rows = np.arange(len(codes))
-        n_units = int(units.max()) + 1
-        most = min(int(np.bincount(codes).max()), n_units)
-        if self.train_split is None or n_units < _FEWEST_TO_WATCH or most < 2:
-            return rows, rows[:0]
-        n_splits = min(max(2, round(1 / self.train_split)), most)
-        return stratified_folds(codes, units, n_splits, seed)[0]
 
     def transform(self, X):
         """Put the adapted stream in its own place.

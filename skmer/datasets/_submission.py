@@ -1,9 +1,7 @@
 """Write predictions as the MER challenges want them."""
 
-import contextlib
 import csv
 import os
-import uuid
 from numbers import Integral
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from skmer.datasets._mer_files import read_names
 from skmer.datasets._mertools_sets import MER_CLASSES
 from skmer.exceptions import DataFileError
 from skmer.utils._clip_ids import clip_ids
+from skmer.utils._files import written_whole
 from skmer.utils._sklearn import Interval, validate_params
 from skmer.utils._suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
@@ -172,14 +171,7 @@ def _write(path, rows):
             f"The folder {path.parent} does not exist, so {path.name} cannot be "
             "written there. Make it first."
         )
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "x", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["name", "discrete"])
-            writer.writerows(rows.items())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-        raise
+    with written_whole(path, encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["name", "discrete"])
+        writer.writerows(rows.items())

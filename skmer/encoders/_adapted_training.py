@@ -4,10 +4,7 @@ import numpy as np
 
 from skmer.encoders._adapted_frames import load_frames
 from skmer.encoders._adapted_run import BLOCK, pool_each, pool_together
-from skmer.utils._folds import stratified_folds
-
-# Fewer clips or groups are too few to watch some of.
-_FEWEST_TO_WATCH = 20
+from skmer.utils._folds import watched_rows
 
 
 def train_adapters(
@@ -117,13 +114,7 @@ def divide(codes, units, share, seed):
     watched = np.zeros(len(codes), dtype=np.int8)
     labelled = np.flatnonzero(codes >= 0)
     own = np.unique(units[labelled], return_inverse=True)[1]
-    n_units = int(own.max()) + 1
-    most = min(int(np.bincount(codes[labelled]).max()), n_units)
-    if share is None or n_units < _FEWEST_TO_WATCH or most < 2:
-        return watched
-    # Of classes as small as that, a larger share is watched.
-    n_splits = min(max(2, round(1 / share)), most)
-    held = labelled[stratified_folds(codes[labelled], own, n_splits, seed)[0][1]]
+    held = labelled[watched_rows(codes[labelled], own, share, seed)]
     watched[np.isin(units, units[held])] = 2
     watched[held] = 1
     return watched

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import uuid
 import zipfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from skmer.evaluation._fold import FoldResult
+from skmer.utils._files import written_whole
 
 _FORMAT = 1
 _PARTS = "finished"
@@ -35,18 +35,11 @@ def write_whole(path, content):
     content : bytes or callable
         The content, or what writes it to a file.
     """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-        raise
+    with written_whole(path, "wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
 
 
 def fingerprint(model, X, y, groups, splits, settings, versions):

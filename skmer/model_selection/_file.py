@@ -1,15 +1,15 @@
 """The file of folds."""
 
-import contextlib
 import csv
 import json
 import os
-import uuid
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from skmer.utils._files import written_whole
 
 _FIRST = "# skmer folds, format "
 _FORMAT = 1
@@ -48,23 +48,14 @@ def write_folds(path, names, codes, settings):
             f"The folder {path.parent} does not exist, so {path.name} cannot be "
             "written there. Make it first."
         )
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "x", encoding="utf-8", newline="") as file:
-            file.write(f"{_FIRST}{_FORMAT}\n")
-            for key, value in facts.items():
-                file.write(f"# {key}: {_json(key, value)}\n")
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_HEAD)
-            for clip, code in zip(clips, codes.tolist(), strict=True):
-                writer.writerow([clip, "" if code == -1 else names[code]])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()
-        raise
+    with written_whole(path, encoding="utf-8", newline="") as file:
+        file.write(f"{_FIRST}{_FORMAT}\n")
+        for key, value in facts.items():
+            file.write(f"# {key}: {_json(key, value)}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_HEAD)
+        for clip, code in zip(clips, codes.tolist(), strict=True):
+            writer.writerow([clip, "" if code == -1 else names[code]])
 
 
 def read_folds(path):

@@ -5,6 +5,38 @@ import warnings
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+# Fewer clips or groups are too few to watch some of.
+_FEWEST_TO_WATCH = 20
+
+
+def watched_rows(codes, units, share, seed):
+    """Return the rows that training watches in place of learning from them.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_rows,), dtype int64
+        Classes of the rows.
+    units : ndarray of shape (n_rows,), dtype int64
+        What must stay on one side, numbered from 0 on.
+    share : float or None
+        Share of the rows to watch; None watches none.
+    seed : int
+        Seed of the choice.
+
+    Returns
+    -------
+    rows : ndarray of int64
+        A fold of :func:`stratified_folds`; empty where there are too few rows to spare
+        some.
+    """
+    n_units = int(units.max()) + 1
+    most = min(int(np.bincount(codes).max()), n_units)
+    if share is None or n_units < _FEWEST_TO_WATCH or most < 2:
+        return np.empty(0, dtype=np.int64)
+    # Of classes as small as that, a larger share is watched.
+    n_splits = min(max(2, round(1 / share)), most)
+    return stratified_folds(codes, units, n_splits, seed)[0][1]
+
 
 def stratified_folds(codes, units, n_splits, seed):
     """Return training and test rows of shuffled, stratified folds.

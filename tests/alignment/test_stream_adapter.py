@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from skmer.alignment import StreamAdapter
 from skmer.exceptions import MissingStreamError
+from skmer.utils._folds import watched_rows
 
 N = 300
 
@@ -121,7 +122,8 @@ def test_what_is_watched():
     assert small(max_epochs=3, train_split=None).fit(X, y).training_.best_epoch is None
     assert small(max_epochs=3).fit(X[:15], y[:15]).training_.best_epoch is None
     codes, units = np.repeat([0, 1], 60), np.arange(120) // 3
-    learn, watched = small()._divide(codes, units, 0)
+    watched = watched_rows(codes, units, small().train_split, 0)
+    learn = np.setdiff1d(np.arange(120), watched)
     assert not set(units[learn]) & set(units[watched]) and len(watched) == 12
     few = pd.Series(np.arange(N) % 5, index=X.index)
     assert small(max_epochs=2, groups=few).fit(X, y).training_.best_epoch is None
