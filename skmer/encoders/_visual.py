@@ -53,10 +53,11 @@ class VisualEncoder(PretrainedEncoder):
         ``"openai/clip-vit-large-patch14"``. CLIP, SigLIP, DINOv2 (also with
         registers) and ViT are supported. What the hub's local cache holds is used
         without asking the network.
-    regions : {"face", "frame"} or sequence of these, default=("face", "frame")
+    regions : {"face", "frame"}, sequence of these, or None, default=None
         What is described: the aligned crop of the face that is followed through
         the clip, the whole frame, or both from one decoding. Each is a stream of
-        its own, ``face__...`` and ``frame__...``.
+        its own, ``face__...`` and ``frame__...``. None: both, and with a preset what
+        the preset has.
     n_frames : int or None, default=8
         Frames taken from a clip, evenly spaced in time. None takes every frame,
         all of which are in memory at once.
@@ -87,8 +88,9 @@ default="embedding"
     layer_pooling : {"mean", "sum", "concat"}, default="mean"
         How several layers become one vector.
     preset : {"mertools"} or None, default=None
-        ``"mertools"`` takes the place of ``regions``, ``n_frames`` and ``layers`` by
-        those of the MERTools baselines: faces, of every frame, embeddings.
+        ``"mertools"`` takes the place of ``n_frames`` and ``layers`` by those of the
+        MERTools baselines: embeddings of every frame. These are of faces unless
+        ``regions`` names others.
     revision : str or None, default=None
         Branch, tag or commit of a hub model.
     device : str or list of str, default="auto"
@@ -198,7 +200,7 @@ default="embedding"
     _cache_version = 1
     _parameter_constraints: dict = {
         "model": [str, PathLike],
-        "regions": ["array-like", StrOptions(set(REGIONS))],
+        "regions": ["array-like", StrOptions(set(REGIONS)), None],
         "n_frames": [Interval(Integral, 1, None, closed="left"), None],
         "pooling": POOLING,
         "image_size": [Interval(Integral, 16, 1024, closed="both")],
@@ -219,7 +221,7 @@ default="embedding"
         self,
         model="hog",
         *,
-        regions=("face", "frame"),
+        regions=None,
         n_frames=8,
         pooling="mean",
         image_size=64,
@@ -276,7 +278,7 @@ default="embedding"
 
     def _validate_params(self):
         super()._validate_params()
-        regions = self._regions
+        regions = self._streams
         if (
             not regions
             or not set(regions) <= set(REGIONS)
@@ -297,13 +299,11 @@ default="embedding"
         return self.preset == "mertools" and not self._is_built_in
 
     @property
-    def _regions(self):
-        given = self.regions
-        return [given] if isinstance(given, str) else list(given)
-
-    @property
     def _streams(self):
-        return ["face"] if self._is_mertools else self._regions
+        given = self.regions
+        if given is None:
+            return ["face"] if self._is_mertools else list(REGIONS)
+        return [given] if isinstance(given, str) else list(given)
 
     @property
     def _embeds(self):

@@ -154,6 +154,18 @@ def test_preset_is_the_mean_over_faces_of_every_frame(small_clips):
     assert encoder.get_feature_names_out()[0] == "face__0"
 
 
+def test_preset_keeps_to_regions_that_are_named(small_clips):
+    path = small_clips.paths[0]
+    common = {"model": image_model("clip"), "cache": None}
+    both = VisualEncoder(regions=["face", "frame"], preset="mertools", **common)
+    face = VisualEncoder(preset="mertools", **common)
+    frame = VisualEncoder(regions="frame", n_frames=None, **common)
+    expected = np.hstack([face.transform([path]), frame.transform([path])])
+    np.testing.assert_array_equal(both.transform([path]), expected)
+    names = both.get_feature_names_out()
+    assert [name.split("__")[0] for name in names[[0, -1]]] == ["face", "frame"]
+
+
 @pytest.mark.parametrize("layers", ["embedding", [1, 2]])
 def test_without_a_face_the_frame_remains(layers, tmp_path, small_clips):
     wall = tmp_path / "wall.mp4"
