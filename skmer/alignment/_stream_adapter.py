@@ -204,15 +204,16 @@ class StreamAdapter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X, y=None):
         """Train the adapter on the labelled clips.
 
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_clips, n_features)
             Features; NaN where a clip lacks the stream.
-        y : array-like of shape (n_clips,)
+        y : array-like of shape (n_clips,), default=None
             Labels; unlabelled rows as :func:`skmer.utils.split_labels` knows them.
+            They are needed: None is an error.
 
         Returns
         -------
@@ -223,8 +224,8 @@ class StreamAdapter(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         MissingStreamError
             If X lacks the stream.
         ValueError
-            If no labelled clip has the stream, ``groups`` lacks one, or training
-            diverges.
+            If there are no labels, no labelled clip has the stream, ``groups`` lacks
+            one, or training diverges.
         """
         ids = clip_ids(X) if isinstance(X, pd.DataFrame) else None
         X = self._validated(X, reset=True)

@@ -165,8 +165,9 @@ def test_messages():
         small().fit(X.to_numpy(), y)
     with pytest.raises(ValueError, match="does not say which columns 'audio' has"):
         small(streams={"video": slice(0, 3)}).fit(X, y)
-    with pytest.raises(ValueError, match="requires y"):
-        small().fit(X, None)
+    for fit in (small().fit, small().fit_transform, make_pipeline(small()).fit):
+        with pytest.raises(ValueError, match="requires y"):
+            fit(X)
     silent = X.copy()
     silent.iloc[:, :6] = np.nan
     with pytest.raises(ValueError, match="the stream 'audio'. Got 40 with a label"):
