@@ -64,3 +64,9 @@ def test_tests_mirror_the_package():
         p for p in sorted(parts) if not list((ROOT / "tests" / p).glob("test_*"))
     ]
     assert not missing, f"no tests for {missing}"
+
+
+def test_every_example_has_a_test():
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    tests = {path.stem for path in (ROOT / "tests" / "examples").glob("test_*.py")}
+    assert tests == {f"test_{name}" for name in examples}
