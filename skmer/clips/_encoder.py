@@ -36,7 +36,10 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
     :class:`joblib.parallel_config` says so), stores each batch as it completes and
     puts the rows together. A child says which column it reads (``_column``), what
     the features are called (``_feature_names``) and how a batch of clips is encoded
-    (``_encode``), and lists the five parameters below in its own ``__init__``.
+    (``_encode``). Its own ``__init__`` lists ``n_jobs``, ``batch_size``, ``cache``,
+    ``on_error`` and ``verbose`` beside its own parameters and passes them on, as in
+    the example: scikit-learn reads parameters (for ``clone``, ``set_params``, ``repr``
+    and searches) off the ``__init__`` of the class itself.
 
     Parameters
     ----------
@@ -65,6 +68,8 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
 
     A child that changes what ``_encode`` returns for the same parameters raises its
     ``_cache_version``, so that stale features are never read.
+    :func:`skmer.utils.estimator_checks.check_clip_encoder` tells whether a child does
+    all that is asked of it.
 
     Examples
     --------

@@ -6,8 +6,10 @@ transformers of paths; these are their counterpart for clips.
 
 import pickle
 import tempfile
+import traceback
 import warnings
-from inspect import signature
+from functools import wraps
+from inspect import isclass, signature
 from pathlib import Path
 
 import joblib
@@ -22,6 +24,8 @@ from skmer.exceptions import ExtractionWarning, MediaError
 
 __all__ = ["check_clip_encoder", "clip_encoder_checks"]
 
+# What ClipEncoder asks every child to take; the checks set them.
+_SHARED = ("n_jobs", "batch_size", "cache", "on_error", "verbose")
 # Largest relative difference of one clip's features between two ways of
 # computing them.
 TOLERANCE = 1e-5
@@ -41,7 +45,8 @@ def check_clip_encoder(encoder, clips):
     Raises
     ------
     AssertionError
-        If a check fails.
+        If a check fails, or the encoder does in the midst of one. Says which check,
+        and how; what was raised is its cause.
 
     Examples
     --------
@@ -61,7 +66,34 @@ def clip_encoder_checks():
     checks : list of callable
         Each is called as ``check(encoder, clips)`` and raises AssertionError.
     """
-    return [value for name, value in globals().items() if name.startswith("_check_")]
+    found = [value for name, value in globals().items() if name.startswith("_check_")]
+    return [_named(check) for check in found]
+
+
+def _named(check):
+    """Make a check tell its name, and what went wrong, in the error's last line."""
+
+    @wraps(check)
+    def run(encoder, clips):
+        try:
+            check(encoder, clips)
+        except Exception as error:
+            kind = encoder.__name__ if isclass(encoder) else type(encoder).__name__
+            what = check.__name__.removeprefix("_check_").replace("_", " ")
+            raise AssertionError(
+                f"{kind} fails the check {what!r}: {_told(error)}"
+            ) from error
+
+    return run
+
+
+def _told(error):
+    """Return what an error says, or, of a bare assertion, what was asserted."""
+    words = str(error)
+    if not words:
+        words = traceback.extract_tb(error.__traceback__)[-1].line or ""
+    kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+    return kind + words
 
 
 class _Fresh:
@@ -110,6 +142,21 @@ def _close(a, b):
     scale = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0), 1e-30)
     difference = np.abs(a - b).max(initial=0) / scale
     assert difference <= TOLERANCE, f"features differ by {difference:.2g} relative"
+
+
+def _check_it_is_an_encoder_of_clips(encoder, clips):
+    assert not isclass(encoder) and hasattr(encoder, "_encode"), (
+        f"it is no instance of a child of skmer.clips.ClipEncoder: {encoder!r:.80}"
+    )
+    lacking = sorted(set(_SHARED) - set(encoder.get_params(deep=False)))
+    assert not lacking, (
+        f"its __init__ lacks {', '.join(lacking)}. List all of {', '.join(_SHARED)} "
+        "there and pass them to super().__init__, as in the example of ClipEncoder: "
+        "scikit-learn reads an estimator's parameters off its own __init__."
+    )
+    assert not isinstance(clips, str) and len(clips) >= 4, (
+        f"the checks need a list of at least 4 clips. Got {clips!r:.80}"
+    )
 
 
 def _check_constructor_only_stores(encoder, clips):
