@@ -56,8 +56,7 @@ def find_below(root, names, depth=3):
     for _ in range(depth):
         below = []
         for folder in level:
-            with os.scandir(folder) as entries:
-                entries = sorted(entries, key=lambda entry: entry.name)
+            entries = _entries(folder, root)
             # A folder of clips, or of a folder a clip, which is not gone through
             crowded = len(entries) > _MANY
             for entry in entries:
@@ -71,9 +70,71 @@ def find_below(root, names, depth=3):
     return found
 
 
+def walk(root):
+    """Yield the files below a folder, the nearest first.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder to go through, and all below it; where links to folders lead, too.
+
+    Yields
+    ------
+    path : str
+        A file, neither hidden nor in a hidden folder. Those of one folder come
+        sorted by name.
+    depth : int
+        How many folders below ``root`` it lies.
+    """
+    root = os.fspath(root)
+    level, depth, seen = [root], 0, {None, _identity(root)}
+    while level:
+        below = []
+        for folder in level:
+            for entry in _entries(folder, root):
+                if is_junk(entry.name):
+                    continue
+                if not entry.is_dir():
+                    yield entry.path, depth
+                    continue
+                # A link may lead back to where it lies
+                identity = _identity(entry.path)
+                if identity not in seen:
+                    seen.add(identity)
+                    below.append(entry.path)
+        level, depth = below, depth + 1
+
+
+def _identity(folder):
+    try:
+        info = os.stat(folder)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _entries(folder, root):
+    """Return what is in a folder, sorted; nothing where that may not be seen."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (PermissionError, FileNotFoundError):
+        if folder == root:
+            raise
+        return []
+
+
 def is_junk(name):
     """Return whether a file is what macOS leaves in archives, or hidden."""
     return name.startswith(".") or name == "__MACOSX"
+
+
+def has_content(path):
+    """Return whether a path is of a file that is not empty."""
+    try:
+        return os.path.isfile(path) and os.path.getsize(path) > 0
+    except OSError:
+        return False
 
 
 def count_lines(target):

@@ -1,7 +1,5 @@
 """Clips of the MER challenges, put together from their files."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
@@ -16,11 +14,8 @@ from skmer.datasets._mer_files import (
     read_words,
 )
 from skmer.datasets._mertools_sets import MER_CLASSES
-from skmer.exceptions import DataFileError, ExtractionWarning
+from skmer.exceptions import DataFileError
 from skmer.utils import as_object_column
-
-# How many clips a message names
-_NAMED = 3
 
 
 def labelled_parts(root, known, asked, unlabelled):
@@ -155,17 +150,14 @@ def make_bunch(title, root, labels, where, folders, transcripts, settings):
     index = pd.Index(names, name="clip", dtype=object)
     files = [{}] * len(names)
     if folders is not None:
-        videos = find_videos(root, folders, names)
-        absent = [name for name in names if name not in videos]
-        if absent:
-            _tell_of_absent(root, folders, absent, names, settings["on_error"])
-        files = [{"video": videos[n]} if n in videos else {} for n in names]
-    source, words = settings["transcripts"], {}
+        # The loader's caller, beyond what checks the loader's parameters
+        files = find_videos(root, folders, names, settings["on_error"], stacklevel=4)
+    source, words = settings["transcripts"], [None] * len(names)
     if source is None:
         found = find_below(root, transcripts)
         source = next((found[name] for name in transcripts if name in found), None)
     if source is not None:
-        words = read_words(source, settings["language"])
+        words = read_words(source, settings["language"], names)
     target = [labels[name][0] for name in names]
     parts = pd.Series(where, name="part", dtype=object).reindex(index)
     labelled = np.array([label is not None for label in target])
@@ -174,7 +166,7 @@ def make_bunch(title, root, labels, where, folders, transcripts, settings):
         folds = parts.where(labelled, None).rename("fold")
     valence = [labels[name][1] for name in names]
     clips = Bunch(
-        data=clip_frame(files, [words.get(name) for name in names], index),
+        data=clip_frame(files, words, index),
         target=as_object_column(target),
         target_names=list(MER_CLASSES),
         valence=pd.Series(valence, index=index, name="valence", dtype=np.float64),
@@ -191,17 +183,3 @@ def make_bunch(title, root, labels, where, folders, transcripts, settings):
         f"{n_words:,} clips have words ({told}).\n"
     )
     return clips
-
-
-def _tell_of_absent(root, folders, absent, names, on_error):
-    text = (
-        f"{len(absent)} of {len(names)} clips have no video file, such as "
-        f"{', '.join(absent[:_NAMED])} (looked for <name>.mp4, .avi ... in "
-        f"{', '.join(folders)} below {root})."
-    )
-    if on_error == "raise":
-        raise DataFileError(
-            f"{text} Copy them there, or pass on_error='nan' to take these clips "
-            "without video and sound."
-        )
-    warnings.warn(f"{text} They have neither video nor sound.", ExtractionWarning, 5)

@@ -1,14 +1,18 @@
 """Files of the MER challenges: clips by name, labels and words."""
 
 import os
+import warnings
 
 from skmer.datasets._columns import find_column
 from skmer.datasets._csv import read_table
-from skmer.datasets._folders import find_below, is_junk
+from skmer.datasets._folders import find_below, walk
 from skmer.datasets._mertools_sets import MER_CLASSES
 from skmer.datasets._problems import Problems, name_rows
-from skmer.exceptions import DataFileError
+from skmer.exceptions import DataFileError, ExtractionWarning
 from skmer.utils._suffixes import VIDEO_SUFFIXES
+
+# How many clips a message names
+_NAMED = 3
 
 
 def list_videos(folders):
@@ -22,20 +26,20 @@ def list_videos(folders):
     Returns
     -------
     found : dict of str to str
-        Absolute path by name without suffix, sorted by name.
+        Absolute path by name without suffix, sorted by name; of several the one that
+        the first folder holds, nearest to it.
     """
     found = {}
     for top in folders:
-        for folder, _, files in os.walk(os.path.abspath(top)):
-            for file in files:
-                name, suffix = os.path.splitext(file)
-                if suffix.lower() in VIDEO_SUFFIXES and not is_junk(file):
-                    found.setdefault(name, os.path.join(folder, file))
+        for path, _ in walk(os.path.abspath(top)):
+            name, suffix = os.path.splitext(os.path.basename(path))
+            if suffix.lower() in VIDEO_SUFFIXES:
+                found.setdefault(name, path)
     return dict(sorted(found.items()))
 
 
-def find_videos(root, folders, names):
-    """Return the video files of clips.
+def find_videos(root, folders, names, on_error, stacklevel):
+    """Return the video file of each clip.
 
     Parameters
     ----------
@@ -46,30 +50,47 @@ def find_videos(root, folders, names):
         of it is gone through.
     names : sequence of str
         Names of clips.
+    on_error : {"raise", "nan"}
+        What becomes of clips without a file: an error, or one warning.
+    stacklevel : int
+        Frame that the warning names, 1 for the caller of this function.
 
     Returns
     -------
-    found : dict of str to str
-        Absolute path by name, of clips that have one.
+    files : list of dict of str to str
+        Absolute path by kind, ``"video"``, of each clip; empty where it has none.
 
     Raises
     ------
     DataFileError
-        If no clip has one.
+        If no clip has one, or some have none and ``on_error="raise"``.
     """
     if not os.path.isdir(root):
         raise DataFileError(f"There is no folder {root!r} with the clips.")
     there = list_videos(find_below(root, folders).values() or [root])
-    found = {name: there[name] for name in names if name in there}
-    if not found:
-        places = f"{' and '.join(folders)} below " if folders else ""
-        has = ", ".join(list(there)[:3]) or "no video at all"
+    absent = [name for name in names if name not in there]
+    place = f"{' and '.join(folders)} below {root}" if folders else root
+    if len(absent) == len(names):
+        has = ", ".join(list(there)[:_NAMED]) or "no video at all"
         raise DataFileError(
             f"None of the {len(names)} clips has a video file: looked for "
-            f"{names[0]}.mp4 (or .avi ...) in {places}{root} and found {has}. Give the "
+            f"{names[0]}.mp4 (or .avi ...) in {place} and found {has}. Give the "
             "folder that the data set was unpacked to."
         )
-    return found
+    if absent:
+        text = (
+            f"{len(absent)} of {len(names)} clips have no video file, such as "
+            f"{', '.join(absent[:_NAMED])} (looked for <name>.mp4, .avi ... in "
+            f"{place})."
+        )
+        if on_error == "raise":
+            raise DataFileError(
+                f"{text} Copy them there, or pass on_error='nan' to take these clips "
+                "without video and sound."
+            )
+        text += " They have neither video nor sound."
+        warnings.warn(text, ExtractionWarning, stacklevel=stacklevel + 1)
+    return [{"video": there[name]} if name in there else {} for name in names]
 
 
 def read_names(path):
@@ -122,7 +143,7 @@ def read_labels(path):
     return labels
 
 
-def read_words(path, language):
+def read_words(path, language, clips):
     """Return the words of clips.
 
     Parameters
@@ -132,11 +153,18 @@ def read_words(path, language):
     language : {"chinese", "english"}
         Which column to take. ``sentence`` counts as Chinese where that is all there
         is.
+    clips : sequence of str
+        Names of the clips whose words are wanted.
 
     Returns
     -------
-    words : dict of str to str
-        Of clips that have any.
+    words : list of (str or None)
+        Of each clip, None where it has none.
+
+    Raises
+    ------
+    DataFileError
+        If there are no such columns, or the file is of other clips.
     """
     path = os.fspath(path)
     table = read_table(path)
@@ -154,8 +182,14 @@ def read_words(path, language):
             f"{path} has no column 'name' with the names of clips, only "
             f"{', '.join(map(repr, table.columns))}."
         )
-    pairs = zip(table.columns[names], table.columns[column], strict=True)
-    return {name: text for name, text in pairs if text}
+    words = dict(zip(table.columns[names], table.columns[column], strict=True))
+    if words.keys().isdisjoint(clips):
+        raise DataFileError(
+            f"{path} has words of none of the {len(clips)} clips, such as "
+            f"{clips[0]!r}, but of {next(iter(words))!r} and others. Give the "
+            "transcripts of these clips as transcripts=."
+        )
+    return [words.get(name) or None for name in clips]
 
 
 def _by_name(path, needed, others=()):

@@ -127,7 +127,7 @@ def load_mertools(
     Warns
     -----
     ExtractionWarning
-        If some clips have no features.
+        If some clips have no features, or no file in ``videos``.
 
     See Also
     --------
@@ -185,12 +185,13 @@ def load_mertools(
     index = pd.Index(names, name="clip", dtype=object)
     files = [{}] * len(names)
     if videos is not None:
-        where = find_videos(os.fspath(videos), (), names)
-        files = [{"video": where[name]} if name in where else {} for name in names]
-    words = {} if transcripts is None else read_words(transcripts, language)
+        files = find_videos(os.fspath(videos), (), names, "nan", stacklevel=3)
+    words = [None] * len(names)
+    if transcripts is not None:
+        words = read_words(transcripts, language, names)
     groups = groups_of(names, found)
     clips = Bunch(
-        data=clip_frame(files, [words.get(name) for name in names], index),
+        data=clip_frame(files, words, index),
         target=as_object_column(target),
         target_names=classes,
         valence=_valence(labels, index),

@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 
 from skmer.datasets._archives import unpack
 from skmer.datasets._download import download, file_md5, locked, read_json
-from skmer.datasets._folders import is_junk
+from skmer.datasets._folders import has_content, walk
 from skmer.exceptions import DataFileError
+from skmer.utils._files import written_whole
 from skmer.utils._suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 PAGE = "https://zenodo.org/records/1188976"
@@ -106,27 +107,15 @@ def find_trials(root, modality):
         video, then the nearest, then WAV.
     """
     found = {}
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not is_junk(name))
-        depth = folder.count(os.sep)
-        for name in files:
-            match = _FILE.fullmatch(name)
-            if match is None or not _is_of(modality, match[1], match[3].lower()):
-                continue
-            path = os.path.join(folder, name)
-            taken_out = modality == "audio" and match[1] != "3"
-            rank = (taken_out, depth, match[3].lower() != ".wav", path)
-            if _has_content(path) and rank < found.get(match[2], (2,)):
-                found[match[2]] = rank
+    for path, depth in walk(root):
+        match = _FILE.fullmatch(os.path.basename(path))
+        if match is None or not _is_of(modality, match[1], match[3].lower()):
+            continue
+        taken_out = modality == "audio" and match[1] != "3"
+        rank = (taken_out, depth, match[3].lower() != ".wav", path)
+        if has_content(path) and rank < found.get(match[2], (2,)):
+            found[match[2]] = rank
     return {name: path for name, (*_, path) in found.items()}
-
-
-def _has_content(path):
-    try:
-        return os.path.getsize(path) > 0
-    except OSError:
-        # A link to what is gone
-        return False
 
 
 def _is_of(modality, number, suffix):
@@ -287,7 +276,7 @@ def _kept_record(folder, url):
         kept = json.loads((folder / _RECORD).read_bytes())
         if url is None or kept["source"] == url:
             return _parse(kept["record"], kept["source"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, OSError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 
@@ -296,9 +285,8 @@ def _get_record(folder, url, patience):
     """Download the list of files and keep it."""
     answer = read_json(url, patience)
     record = _parse(answer, url)
-    part = folder / f".{_RECORD}.part"
-    part.write_text(json.dumps({"source": url, "record": answer}))
-    os.replace(part, folder / _RECORD)
+    with written_whole(folder / _RECORD, encoding="utf-8") as file:
+        json.dump({"source": url, "record": answer}, file)
     return record
 
 

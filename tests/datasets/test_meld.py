@@ -1,4 +1,5 @@
 import csv
+import os
 import re
 import shutil
 
@@ -176,6 +177,19 @@ def test_a_release_half_unpacked(release):
         clips = load_meld(release, on_error="nan")
     assert clips.data.loc["train_dia0_utt1", "video"] is None
     assert "dia0_utt1.mp4" in clips.missing["train_dia0_utt1"]
+
+
+def test_folders_that_may_not_be_seen(release, monkeypatch):
+    (release / "lost+found").mkdir()
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert len(load_meld(release).data) == 9
 
 
 def test_what_is_not_there_is_named(release, tmp_path):

@@ -165,6 +165,25 @@ def test_clips_without_a_file(mer2024):
     assert clips.data["video"].isna().all() and clips.data["text"].notna().any()
 
 
+def test_the_nearest_file_of_a_name_is_taken(mer2023):
+    # As the toolkit lays them out, beside what OpenFace writes
+    (mer2023 / "train").rename(mer2023 / "video")
+    for other in ("openface", "zzz"):
+        _fill(mer2023 / other / "a0", ["a0"], ".avi")
+    (mer2023 / "openface" / "back").symlink_to(mer2023)
+    _fill(mer2023 / "video", ["a1"], ".mkv")
+    clips = load_mer2023(mer2023, parts="train")
+    files = [str(mer2023 / "video" / f"a{i}.avi") for i in range(3)]
+    assert clips.data["video"].tolist() == files
+
+
+def test_words_of_other_clips(mer2024):
+    other = mer2024 / "other.csv"
+    other.write_text("name,chinese\nsamplenew3_0,x\n")
+    with pytest.raises(DataFileError, match="none of the 2 clips.*of 'samplenew3_0'"):
+        load_mer2024(mer2024, transcripts=other)
+
+
 def test_wrong_tables(mer2024):
     labels = mer2024 / "label-disdim.csv"
     labels.write_text("name,discrete\na,happy\nb,Happy\na,fear\nc,sad\n,sad\n")

@@ -228,9 +228,11 @@ def test_videos_and_words(write, tmp_path):
         (tmp_path / "video" / name).write_bytes(b"x")
     words = tmp_path / "transcription-engchi-polish.csv"
     words.write_text("name,chinese,english\na.1,你好,Hello\nb,,\n", encoding="utf-8")
-    clips = load_mertools(
-        path, videos=tmp_path / "video", transcripts=words, language="english"
-    )
+    with pytest.warns(ExtractionWarning, match="1 of 3 clips have no .*such as c") as w:
+        clips = load_mertools(
+            path, videos=tmp_path / "video", transcripts=words, language="english"
+        )
+    assert w[0].filename == __file__
     folder = tmp_path / "video"
     files = [str(folder / "a.1.mp4"), str(folder / "b.avi"), None]
     assert clips.data["video"].tolist() == files == clips.data["audio"].tolist()
@@ -238,7 +240,11 @@ def test_videos_and_words(write, tmp_path):
     chinese = load_mertools(path, transcripts=words)
     assert chinese.data["text"].iloc[0] == "你好"
     assert TextEncoder(cache=None).fit_transform(chinese.data["text"]).shape[0] == 3
-    words.write_text("name,chinese\na.1,你好\n", encoding="utf-8")
+    words.write_text("name,chinese\na.1,\nd,你好\n", encoding="utf-8")
+    assert load_mertools(path, transcripts=words).data["text"].isna().all()
+    words.write_text("name,chinese\nd,你好\n", encoding="utf-8")
+    with pytest.raises(DataFileError, match="none of the 3 clips.*'a.1', but of 'd'"):
+        load_mertools(path, transcripts=words)
     with pytest.raises(DataFileError, match="no column 'english', only 'name', 'chin"):
         load_mertools(path, transcripts=words, language="english")
     (folder / "a.1.mp4").unlink()

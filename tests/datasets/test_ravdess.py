@@ -293,6 +293,36 @@ def _audio(folder):
     )
 
 
+def test_folders_that_links_lead_to(server, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "ravdess").symlink_to(disk)
+    (disk / "back").symlink_to(home)
+    kwargs = {"data_home": home, "actors": [3], "url": server.url}
+    clips = fetch_ravdess(**kwargs)
+    assert clips.data["video"].str.startswith(str(home / "ravdess")).all()
+    assert fetch_ravdess(**kwargs).data.equals(clips.data)
+    assert len(server.requests) == 1
+
+
+def test_folders_that_may_not_be_seen(tmp_path, monkeypatch):
+    trial = trial_names(["speech"], [5])[0]
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / f"03-{trial}.wav").write_bytes(b"sound")
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.warns(UserWarning, match="59 of 60"):
+        assert len(_audio(tmp_path)) == 1
+
+
 def test_some_of_the_files(tmp_path):
     trial = trial_names(["speech"], [5])[7]
     pictures = np.zeros((4, 48, 64, 3), dtype=np.uint8)
