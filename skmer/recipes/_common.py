@@ -1,6 +1,7 @@
 """What all recipes share: the steps from clips to features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from inspect import isclass
 
 from sklearn.compose import ColumnTransformer
 
@@ -31,6 +32,11 @@ def stream_names(streams):
     ValueError
         If there is none, one comes twice, or one is of no such modality.
     """
+    if not isinstance(streams, (str, Iterable)):
+        raise ValueError(
+            "streams must be a name, or a sequence of names, of audio, video, text or "
+            f"streams below them. Got {streams!r}."
+        )
     names = (streams,) if isinstance(streams, str) else tuple(streams)
     if not names:
         raise ValueError(
@@ -123,7 +129,7 @@ def clip_steps(
         "verbose": verbose,
     }
     if isinstance(encoders, Mapping):
-        chosen = dict(encoders)
+        chosen = _checked(dict(encoders))
     elif isinstance(encoders, str) and encoders == "offline":
         chosen = offline(streams, **common)
     elif isinstance(encoders, str) and encoders == "paper":
@@ -147,6 +153,24 @@ def clip_steps(
         *_annotation_steps(annotators),
         ("encode", union),
     ]
+
+
+def _checked(encoders):
+    """Return encoders of one's own if each is one, and of a modality."""
+    for name, encoder in encoders.items():
+        if name not in MODALITIES:
+            raise ValueError(
+                f"encoders has {name!r}, which is no column of a clip table: its keys "
+                "are among audio, video and text. One encoder of video makes the "
+                "streams video__face and video__frame, as its regions say."
+            )
+        if isclass(encoder) or not hasattr(encoder, "transform"):
+            raise ValueError(
+                f"encoders[{name!r}] must be a transformer of clips, such as "
+                f"AcousticEncoder(). Got {encoder!r}. A modality that is not wanted "
+                "is left out of streams."
+            )
+    return encoders
 
 
 def _annotation_steps(annotators):

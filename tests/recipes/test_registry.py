@@ -3,11 +3,13 @@
 import dataclasses
 import inspect
 
+import pandas as pd
 import pytest
 from imblearn.pipeline import Pipeline
 from sklearn.base import clone
 
 import skmer.recipes
+from skmer.encoders import TextEncoder
 from skmer.recipes import RECIPES
 
 by_name = pytest.mark.parametrize("name", RECIPES)
@@ -54,3 +56,33 @@ def test_a_recipe_makes_an_unfitted_pipeline_of_its_parameters(name):
 def test_records_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         RECIPES["ecmf"].title = "other"
+
+
+@by_name
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"encoders": {"text": TextEncoder}}, r"\['text'\] must be a transformer"),
+        ({"encoders": {"text": "drop"}}, "'drop'.*left out of streams"),
+        ({"encoders": {"text": None}}, "must be a transformer of clips"),
+        ({"encoders": {"video__face": TextEncoder()}}, "no column of a clip table"),
+        ({"encoders": {}}, "No encoder for the modality 'text'"),
+        ({"streams": None}, "streams must be a name.* Got None"),
+        ({"streams": ["text", 3]}, "streams has 3"),
+    ],
+)
+def test_encoders_and_streams_that_no_recipe_takes(name, settings, words):
+    with pytest.raises(ValueError, match=words):
+        RECIPES[name].make(**{"streams": "text", **settings})
+
+
+@by_name
+def test_the_first_two_steps_make_the_features(name):
+    words = TextEncoder(n_features=8, cache=None)
+    model = RECIPES[name].make(encoders={"text": words}, streams="text")
+    clips = pd.DataFrame({"text": ["so glad", "go away"]}, index=["a", "b"])
+    features = model[:2].fit_transform(clips, ["glad", "angry"])
+    assert list(features.columns) == [f"text__{i}" for i in range(8)]
+    assert list(features.index) == ["a", "b"]
+    rest = RECIPES[name].make(encoders=None, streams="text")
+    assert list(rest.named_steps) == list(model.named_steps)[2:]
