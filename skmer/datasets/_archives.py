@@ -1,13 +1,24 @@
 """Unpack archives from elsewhere without harm."""
 
+import lzma
 import os
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 
 from skmer.exceptions import DataFileError
 
+# What reading a zip file raises that is damaged, or packed in a way that is not known
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
 # Sound packs to a half, video hardly; a bomb to a thousandth
 _MOST_UNPACKED = 50
 _SPARED = 2**20
@@ -46,12 +57,7 @@ def unpack(archive, folder):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with file.open(member) as source, open(target, "wb") as copy:
                         shutil.copyfileobj(source, copy, 2**20)
-        except (
-            zipfile.BadZipFile,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-        ) as error:
+        except DAMAGE as error:
             raise DataFileError(
                 f"{archive} cannot be unpacked: {error}. Delete it and get it again."
             ) from error

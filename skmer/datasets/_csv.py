@@ -11,6 +11,7 @@ from skmer.datasets._problems import Problems
 from skmer.exceptions import DataFileError
 
 _DELIMITERS = ",;\t|"
+_NO_DELIMITERS = '"\r\n'
 _BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -69,8 +70,11 @@ def read_table(path, *, delimiter=None, encoding=None):
     DataFileError
         If it is no such file, holds no rows, is in another encoding, or rows have
         more or fewer cells than the header.
+    ValueError
+        If ``delimiter`` is not one sign.
     """
     path = os.fspath(path)
+    _check_delimiter(delimiter)
     text, start = _skip_hint(_read_text(path, encoding))
     if start is not None:
         delimiter = delimiter or start
@@ -116,6 +120,14 @@ def read_table(path, *, delimiter=None, encoding=None):
     return Table(path, columns, rows, head)
 
 
+def _check_delimiter(delimiter):
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in _NO_DELIMITERS):
+        raise ValueError(
+            "delimiter must be one sign, such as ',', ';' or '\\t', and neither a "
+            f"quotation mark nor a line end. Got {delimiter!r}."
+        )
+
+
 def _read_text(path, encoding):
     try:
         with open(path, "rb") as file:
@@ -146,8 +158,8 @@ def _read_text(path, encoding):
         row = 1 + text[: text.index("\0")].count("\n")
         raise DataFileError(
             f"{path}, line {row} holds a zero byte, so it is no text in {encoding}. "
-            "Save it anew as 'CSV UTF-8', or pass encoding='utf-16' if that is what it "
-            "is in."
+            "Save it anew as 'CSV UTF-8'; load_clips also takes encoding='utf-16' if "
+            "that is what it is in."
         )
     return text
 
@@ -163,10 +175,11 @@ def _wrong_encoding(path, data, encoding, error):
         for name in _LIKELY
         if name != encoding and _decodes(raw, name)
     ]
-    hint = f" It reads {' and '.join(seen)}: pass the right one." if seen else ""
+    hint = f" It reads {' and '.join(seen)}." if seen else ""
     return (
         f"{path}, row {line} is no text in {encoding.removesuffix('-sig')} (byte "
-        f"{data[start : start + 1].hex()}).{hint} Or save the file as 'CSV UTF-8'."
+        f"{data[start : start + 1].hex()}).{hint} Save the file as 'CSV UTF-8'; "
+        "load_clips also takes the right encoding=."
     )
 
 
@@ -180,7 +193,7 @@ def _decodes(raw, encoding):
 
 def _skip_hint(text):
     """Take off the line by which spreadsheets are told the delimiter."""
-    found = re.match(r"sep=(.)\r?\n", text)
+    found = re.match(r"sep=([^\"])\r?\n", text)
     return (text, None) if found is None else (text[found.end() :], found[1])
 
 

@@ -111,7 +111,7 @@ def load_clips(
         Whether every file must exist. False is for features that were computed
         before (:class:`~skmer.encoders.PrecomputedEncoder`).
     delimiter : str, default=None
-        What stands between cells. None: seen from the header.
+        What stands between cells, one sign. None: seen from the header.
     encoding : str, default=None
         Encoding of the file, such as ``"gb18030"``. None: UTF-8, or what the file's
         byte order mark says.
@@ -150,6 +150,8 @@ def load_clips(
     DataFileError
         If the file or rows of it cannot be used. The message names the rows and says
         what to do.
+    ValueError
+        If ``delimiter`` is not one sign.
 
     Warns
     -----

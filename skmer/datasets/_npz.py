@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 
+from skmer.datasets._archives import DAMAGE
 from skmer.exceptions import DataFileError
 
 # 120,000 labels take 8 MB
@@ -60,7 +61,7 @@ def read_dicts(path):
                 for info in archive.infolist()
                 if info.filename.endswith(".npy")
             }
-    except zipfile.BadZipFile as error:
+    except DAMAGE as error:
         raise DataFileError(
             f"{path} is no whole npz file ({error}). Copy or download it anew."
         ) from error

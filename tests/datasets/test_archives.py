@@ -87,6 +87,12 @@ def test_damage_is_found_and_leaves_nothing(zip_of, tmp_path):
     archive.write_bytes(archive.read_bytes().replace(b"2" * 100, b"3" * 100))
     with pytest.raises(DataFileError, match=r"a\.zip cannot be unpacked: Bad CRC-32"):
         unpack(archive, tmp_path / "out")
+    packed = bytearray(zip_of({"a": bytes(range(256)) * 9}).read_bytes())
+    # The first byte of what is packed: a block of a kind there is not
+    packed[31] = 7
+    archive.write_bytes(packed)
+    with pytest.raises(DataFileError, match=r"a\.zip cannot be unpacked: Error -3"):
+        unpack(archive, tmp_path / "out")
     archive.write_bytes(archive.read_bytes()[:150])
     with pytest.raises(DataFileError, match=r"a\.zip cannot be unpacked"):
         unpack(archive, tmp_path / "out")

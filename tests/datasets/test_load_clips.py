@@ -395,6 +395,13 @@ def test_folds_that_are_names(load):
     assert "row 2: the fold (column 'fold') is 'NA'" in message
 
 
+@pytest.mark.parametrize("delimiter", [";;", "", '"', "\n"])
+def test_a_delimiter_is_one_sign(load, delimiter):
+    with pytest.raises(ValueError, match="delimiter must be one sign") as caught:
+        load(GOOD, delimiter=delimiter)
+    assert repr(delimiter) in str(caught.value)
+
+
 def test_wrong_encodings(load):
     text = "path,label,text\nclips/a.mp4,x,fine\nd.wav,x,un café\n"
     message = _told(load, text.encode("latin-1"))

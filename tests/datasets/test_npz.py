@@ -200,6 +200,14 @@ def test_damaged_files(tmp_path, monkeypatch):
     assert read_dicts(_write(path, good, shape=(1,))) == {"train_corpus": None}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("train_corpus.npy", bytes(100_001))
+    packed = bytearray(path.read_bytes())
+    # The first byte of what is packed: a block of a kind there is not
+    packed[30 + len("train_corpus.npy")] = 7
+    path.write_bytes(packed)
+    with pytest.raises(DataFileError, match="is no whole npz file"):
+        read_dicts(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train_corpus.npy", bytes(100_001))
     monkeypatch.setattr(_npz, "_MAX_BYTES", 100_000)
     with pytest.raises(DataFileError, match="100,001 bytes, more than labels do"):
         read_dicts(path)
