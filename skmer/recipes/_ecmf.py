@@ -60,8 +60,9 @@ def make_ecmf(
         ``"paper"``: Chinese HuBERT-large (blocks 16 to 21 side by side, which the
         network weighs), CLIP ViT-L/14 and Chinese RoBERTa-wwm-ext-large from the
         Hugging Face hub. A dict gives transformers for the columns ``audio``,
-        ``video``, ``text``. None leaves the steps before ``refine`` out: X is then a
-        feature frame whose column names begin with the streams.
+        ``video``, ``text``, which keep settings of their own; those of no stream are
+        not used. None leaves the steps before ``refine`` out: X is then a feature
+        frame whose column names begin with the streams.
     streams : str or sequence of str, \
             default=("audio", "video__face", "video__frame", "text")
         The streams to use, a token each. Leave out one that no clip has.
@@ -105,7 +106,7 @@ def make_ecmf(
         ``"paper"`` follows the letter: dropout 0.6 in the attention too, ``lr=5e-5``
         and 200 epochs, gradients clipped at norm 1, no dropout of whole streams, no
         classifiers of single streams, and a vote by majority, which has no
-        probabilities.
+        probabilities. ``refine="majority"`` is chosen apart.
 
     Returns
     -------
@@ -145,11 +146,18 @@ def make_ecmf(
     checked by hand        training part only;     repeat it; scores are on the
                            ``decisions=``          original labels
     variants drop modules  named variants;         the paper does not name them
-    at random              ``fuse__variants=``
+    at random, or have     ``fuse__variants=``,
+    other seeds            ``fuse__n_seeds=``
     majority of variants   mean of probabilities   probabilities, and ties that
                                                    need no rule
-    best epoch of a fold   last epoch              the best epoch of the fold that
-                                                   is reported flatters the score
+    one network            a small classifier of   the net alone overfits hundreds
+                           each stream beside it   of clips; ``variant=``
+    learning rate 5e-5,    1e-3, 30 epochs, whole  for hundreds of clips; the
+    200 epochs, gradients  streams hidden from     paper's are in ``variant=``
+    clipped at 1           the net at random
+    six folds, and the     any ``cv`` of           the best epoch of the fold that
+    best epoch of each     scikit-learn; the last  is reported flatters the score
+                           epoch
     =====================  ======================  ===============================
 
     On the first three of six folds of 600 clips of ``make_clips``, offline encoders,
@@ -164,6 +172,9 @@ def make_ecmf(
 
     The speaker of each training clip, where known, makes networks more robust:
     ``set_params(fuse__estimator__groups=...)``, a Series by clip id.
+
+    Features alone are ``model[:2].fit_transform(clips)``, where there are no
+    annotators; ``encoders=None`` takes them.
 
     References
     ----------

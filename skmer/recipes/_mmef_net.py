@@ -63,9 +63,10 @@ def make_mmef_net(
         :class:`~skmer.encoders.TextEncoder` on the words, nothing to download.
         ``"paper"``: Chinese HuBERT-large (mean of blocks 16 to 21), CLIP ViT-L/14 and
         Chinese RoBERTa-wwm-ext-large from the Hugging Face hub. A dict gives
-        transformers for the columns ``audio``, ``video``, ``text``. None leaves the
-        steps before ``refine`` out: X is then a feature frame whose column names begin
-        with the streams.
+        transformers for the columns ``audio``, ``video``, ``text``, which keep settings
+        of their own; those of no stream are not used. None leaves the steps before
+        ``refine`` out: X is then a feature frame whose column names begin with the
+        streams.
     streams : str or sequence of str, \
             default=("audio", "video__face", "video__frame", "text")
         The streams to use, a token each. Leave out one that no clip has.
@@ -103,7 +104,8 @@ def make_mmef_net(
         ``"paper"`` follows the letter: attention over one vector of all streams,
         ``lr=5e-5`` and 200 epochs, gradients clipped at norm 1, no dropout of whole
         streams, chi-square scores of values scaled to [0, 1], and a vote by majority,
-        which has no probabilities.
+        which has no probabilities. ``refine="majority"`` and ``embeddings="paper"``
+        are chosen apart.
 
     Returns
     -------
@@ -150,8 +152,14 @@ def make_mmef_net(
     labels by vote, then   out of fold, in the     classifiers that saw a label
     checked by hand        training part only;     repeat it; scores are on the
                            ``decisions=``          original labels
-    best epoch of a fold   last epoch              the best epoch of the fold that
-                                                   is reported flatters the score
+    scores of gradients    ``saliency`` of the     they chose layers there, by
+    tell what counts       fitted network          what rule is not said
+    learning rate 5e-5,    1e-3, 30 epochs, whole  for hundreds of clips; the
+    200 epochs, gradients  streams hidden from     paper's are in ``variant=``
+    clipped at 1           the net at random
+    six folds, and the     any ``cv`` of           the best epoch of the fold that
+    best epoch of each     scikit-learn; the last  is reported flatters the score
+                           epoch
     =====================  ======================  ===============================
 
     Codes of RAVDESS clips from networks that have not seen them gave the machines a
@@ -171,7 +179,11 @@ def make_mmef_net(
     ``skmer.recipes.MMEF_NET_PARAM_GRID`` is a search space of ours.
 
     The speaker of each training clip, where known, makes networks more robust:
-    ``set_params(fuse__estimator__groups=..., fuse__groups=...)``, Series by clip id.
+    ``set_params(fuse__estimator__groups=..., fuse__groups=..., vote__groups=...)``,
+    Series by clip id.
+
+    Features alone are ``model[:2].fit_transform(clips)``, where there are no
+    annotators; ``encoders=None`` takes them.
 
     References
     ----------

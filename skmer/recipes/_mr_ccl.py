@@ -65,7 +65,8 @@ def make_mr_ccl(
         :class:`~skmer.encoders.TextEncoder` on the words, nothing to download.
         ``"paper"``: Chinese HuBERT-large, CLIP ViT-L/14 and the hidden states of
         Qwen2.5-7B from the Hugging Face hub, pooled as MERTools pools.
-        A dict gives transformers for the columns ``audio``, ``video``, ``text``.
+        A dict gives transformers for the columns ``audio``, ``video``, ``text``, which
+        keep settings of their own; those of no stream are not used.
         None leaves the steps before ``scale`` out: X is then a feature frame whose
         column names begin with the streams.
     streams : str or sequence of str, default=("audio", "video", "text")
@@ -127,29 +128,44 @@ def make_mr_ccl(
     ======================= ======================== ================================
     Paper says              we do                    why
     ======================= ======================== ================================
-    rare classes brought    shares of the largest    copies of one clip must not be
-    up before clips are     class, within each       on both sides of a split
-    divided                 training fold
+    rare classes brought    shares of the largest    folds differ in size, and copies
+    up to 850 clips, then   class, within each       of one clip must not be on both
+    to 1,000                training fold            sides of a split
     noise of the last of    a step drawn for each    at the last step a view is noise
     100 steps               clip                     and nothing else
     dot products of codes   cosines, a learned       large codes would win; the
                             temperature              published code rewards views
                                                      that differ
-    sure are 0.99, rare     the surest 30 % of each  networks of few clips are seldom
-    classes 0.85            class of those that      that sure; the thresholds are a
-                            both agree on            dict, ``classify__threshold``
+    sure are 0.99, rare     the surest of those      networks of few clips are seldom
+    classes 0.85            both agree on: at most   that sure; the thresholds are a
+                            30 % of the unlabelled   dict, ``classify__threshold``
+                            clips, divided among
+                            classes as the labelled
     whose sureness counts   both models' have to     the stricter reading
     is not said             be high
     learning rate 1e-4,     1e-3, then 5e-4          for hundreds of clips;
     then 5e-5                                        the ratio is the paper's
-    heads vote by logits    by probabilities         a logit is no share of a vote
+    heads vote by what      by probabilities         the code adds logits up, and a
+    they are confident of                            logit is no share of a vote
+    encoders as wide as     a linear layer to 128    no width of codes is given; one
+    the features            first                    layer on 5,120 columns has 126
+                                                     million weights
+    batches of 512, end     so without labels; with  512 clips are often all there
+    after 5 epochs of no    labels batches of 32,    are, one step an epoch
+    gain                    20 epochs in each step
+    contrast in the first   and a tenth of it beside the paper does not say; the code
+    training                the labels' loss         has all of it
+    all streams of a clip   in training some hidden  a clip may lack some
+                            at random
     Baichuan2-13B           Qwen2.5-7B               transformers 5 does not run the
                                                      code Baichuan2 comes with
     ======================= ======================== ================================
 
     Features of Baichuan2 that were computed elsewhere come in by
     ``encoders={..., "text": PrecomputedEncoder(folder)}``. With -1 or None in ``y``,
-    ``cross_val_score`` needs ``cv=UnlabeledInTrain(...)``.
+    ``cross_val_score`` needs ``cv=UnlabeledInTrain(...)``. Features alone are
+    ``model[:2].fit_transform(clips)``, where there are no annotators;
+    ``encoders=None`` takes them.
 
     Published weighted F1 (MER2024, cross-validation and test): baseline 79.31 and
     86.73, all 86.53 and 88.25, without pre-training 85.72 and 85.86, without noise
