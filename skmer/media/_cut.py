@@ -69,7 +69,8 @@ def cut_video(
     For long recordings that are labelled utterance by utterance: reading each part
     by itself decodes the recording from its beginning once for every part. The
     files have pictures only, H.264 at the video's mean number of pictures a second
-    (at most 120). Each appears under its name only when it is whole.
+    (at most 120). Each appears under its name only when it is whole. The same
+    recording gives the same bytes on one machine.
 
     Parameters
     ----------
@@ -250,6 +251,8 @@ class _Writer:
         self._stream = add_video(
             self._container, part[None], self.fps, self.crf, self.preset
         )
+        # What x264's macroblock tree says hangs on memory that nobody wrote to
+        self._stream.codec_context.options["x264-params"] = "mbtree=0"
 
     def _finish(self):
         self._container.mux(self._stream.encode(None))

@@ -51,6 +51,25 @@ def test_parts_hold_the_pictures_of_their_time(tmp_path, suffix, codec):
         assert not probe(cut.path).has_audio
 
 
+def test_the_same_bytes_again(tmp_path):
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 255, (40, 12, 40, 3), dtype=np.uint8)
+    pictures = blocks.repeat(8, axis=1).repeat(8, axis=2)
+    video = write_video(
+        tmp_path / "v.mp4", [i / FPS for i in range(40)], pictures=pictures
+    )
+    boxes = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
+    cuts = [Cut(tmp_path / f"{i}.mp4", 0.2, 1.3, box) for i, box in enumerate(boxes)]
+    found = set()
+    for number in range(8):
+        # What lies in the memory that the encoder gets is another each time
+        used = [np.full(size, number, np.uint8) for size in rng.integers(1e3, 3e5, 30)]
+        del used
+        cut_video(video, cuts)
+        found.add(tuple(cut.path.read_bytes() for cut in cuts))
+    assert len(found) == 1
+
+
 def test_the_box_is_cut_out(tmp_path):
     picture = np.zeros((96, 160, 3), dtype=np.uint8)
     picture[:48, :80], picture[48:, 80:] = (250, 0, 0), (0, 0, 250)
