@@ -131,6 +131,7 @@ def read_turns(session):
         If there are no such files, or lines in one that make no sense.
     """
     turns, ratings, seen = [], [], {}
+    name = os.path.basename(session)
     for path in _text_files(session, "EmoEvaluation"):
         problems, found, current = Problems(path), [], None
         for number, line in _lines(path):
@@ -142,7 +143,9 @@ def read_turns(session):
                     ratings.append(_rating(current.name, *rater.groups()))
             elif line.startswith("[") or "Ses0" in line:
                 current, problem = _turn_of(line)
-                if current is not None:
+                if current is not None and f"Session{current.session}" != name:
+                    problem = f"{current.name} is no turn of {name}"
+                elif current is not None:
                     first = seen.setdefault(current.name, f"{path}, line {number}")
                     if first != f"{path}, line {number}":
                         problem = f"{current.name} is also in {first}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from sklearn.utils.parallel import delayed
 from tqdm.auto import tqdm
 
+from skmer.datasets._folders import has_content
 from skmer.exceptions import MediaError
 from skmer.media import Cut, cut_video
 from skmer.utils._parallel import results_of
@@ -28,7 +29,7 @@ class _Dialogue:
 
 
 def cut_turns(turns, sessions, folder, n_jobs, verbose):
-    """Write a clip of the speaker for each turn, unless it is there.
+    """Write a clip of the speaker for each turn, unless it is there and not empty.
 
     Parameters
     ----------
@@ -54,7 +55,8 @@ def cut_turns(turns, sessions, folder, n_jobs, verbose):
     for turn in turns:
         target = folder / f"Session{turn.session}" / f"{turn.name}.mp4"
         paths[turn.name] = str(target)
-        if not target.is_file():
+        # A computer that went down may leave an empty one
+        if not has_content(target):
             todo.setdefault(turn.dialogue, []).append((turn, target))
     jobs = []
     for dialogue, missing in todo.items():

@@ -214,11 +214,13 @@ def test_clips_that_are_there_are_kept(original, home, tmp_path):
     paths = sorted((mine / "iemocap").glob("Session?/*.mp4"))
     assert len(paths) == 7
     paths[3].unlink()
+    paths[4].write_bytes(b"")
     paths[0].write_bytes(b"kept")
-    before = {path: path.stat().st_mtime_ns for path in paths if path != paths[3]}
+    before = {p: p.stat().st_mtime_ns for p in paths if p not in paths[3:5]}
     load_iemocap(original, classes="all", data_home=mine)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert _numbers(paths[3]) == _numbers(home / paths[3].relative_to(mine))
+    for path in paths[3:5]:
+        assert path.read_bytes() == (home / path.relative_to(mine)).read_bytes()
     assert sorted((mine / "iemocap").glob("Session?/*")) == paths
 
 
@@ -272,7 +274,8 @@ def test_processes_cut_the_same(original, home, tmp_path):
     load_iemocap(original, classes="all", data_home=home)
     load_iemocap(original, classes="all", data_home=tmp_path, n_jobs=2)
     for path in sorted(home.glob("iemocap/*/*.mp4")):
-        assert _numbers(path) == _numbers(tmp_path / path.relative_to(home))
+        other = tmp_path / path.relative_to(home)
+        assert path.read_bytes() == other.read_bytes()
 
 
 def test_a_bar_counts_clips(original, tmp_path, capsys):
@@ -305,9 +308,10 @@ def test_a_dialogue_that_is_cut_off(release, tmp_path):
 def test_a_sound_that_lacks(release):
     name = "Ses02F_impro03_M000"
     wav = release / "Session2/sentences/wav/Ses02F_impro03" / f"{name}.wav"
-    wav.unlink()
-    with pytest.raises(DataFileError, match=f"{name}.wav"):
+    wav.write_bytes(b"")
+    with pytest.raises(DataFileError, match=rf"{name}\.wav, or an empty one"):
         load_iemocap(release, video=False)
+    wav.unlink()
     with pytest.warns(ExtractionWarning, match="1 utterances"):
         clips = load_iemocap(release, video=False, on_error="nan")
     assert clips.data.loc[name, "audio"] is None
@@ -320,6 +324,7 @@ def test_a_sound_that_lacks(release):
         ("[0.2000 - 1.0000]", "[1.2000 - 1.0000]", "line 3: the turn ends before"),
         ("\tneu\t", "\tnue\t", "line 3: 'nue' is none of the emotions neu, "),
         ("\tang\t[2.5000, ", "\tang\t[2.5000 ", "line 9: expected"),
+        ("Ses01F_impro01_F001", "Ses03F_impro01_F001", "line 9: .* turn of Session1"),
         ("[0.2000 - 1.0000]\tSes01F", "[0.2 - 1.0]\t../Ses01F", "is no turn such as"),
         ("impro01_F001", "impro01_F000", r"line 9: Ses01F_impro01_F000 is also in"),
     ],
