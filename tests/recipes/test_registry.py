@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from imblearn.pipeline import Pipeline
 from sklearn.base import clone
+from tiny_image_models import image_model
 
 import skmer.recipes
 from skmer.encoders import TextEncoder
@@ -86,3 +87,12 @@ def test_the_first_two_steps_make_the_features(name):
     assert list(features.index) == ["a", "b"]
     rest = RECIPES[name].make(encoders=None, streams="text")
     assert list(rest.named_steps) == list(model.named_steps)[2:]
+
+
+@by_name
+def test_pictures_of_the_paper_are_of_the_streams_that_are_named(name):
+    streams = ("audio", "video__face", "video__frame")
+    model = RECIPES[name].make(encoders="paper", streams=streams)
+    parts = {name: part for name, part, _ in model.named_steps["encode"].transformers}
+    names = parts["video"].set_params(model=image_model("clip")).get_feature_names_out()
+    assert {name.partition("__")[0] for name in names} == {"face", "frame"}
