@@ -41,7 +41,8 @@ def to_submission(clips, predictions, path, *, candidates=None, n_rows=20000):
         paths, of which the name without folder and suffix is written.
     predictions : array-like of shape (n_clips,)
         Classes by name (neutral, angry, happy, sad, worried, surprise) or by their
-        number in this order, which is that of the challenges.
+        number in this order, which is that of the challenges. The n-th is of the n-th
+        clip; a Series indexed by clips in another order is an error.
     path : str or PathLike
         File to write, replaced if it is there.
     candidates : str, PathLike or sequence of str, default=None
@@ -63,7 +64,8 @@ def to_submission(clips, predictions, path, *, candidates=None, n_rows=20000):
         If ``candidates`` are not the clips, a clip comes twice, or the file would not
         have ``n_rows`` rows; nothing is written then.
     ValueError
-        If predictions are of another length, or not one of the classes.
+        If predictions are of another length or in another order, or not one of the
+        classes.
 
     See Also
     --------
@@ -128,6 +130,8 @@ def _emotions(predictions, n_clips, names):
             f"predictions must be one class a clip, {n_clips} in all. Got an array of "
             f"shape {values.shape}. Of probabilities take the class of the highest."
         )
+    if isinstance(predictions, pd.Series):
+        _check_order(predictions.index, names)
     emotions = []
     for name, value in zip(names, values, strict=True):
         if isinstance(value, Integral) and not isinstance(value, bool):
@@ -139,6 +143,21 @@ def _emotions(predictions, n_clips, names):
             )
         emotions.append(str(value))
     return emotions
+
+
+def _check_order(index, names):
+    """Refuse a Series that names the clips, but not in their order."""
+    own = [
+        _name(os.fspath(clip)) if isinstance(clip, (str, os.PathLike)) else clip
+        for clip in index
+    ]
+    if own != names and not set(own).isdisjoint(names):
+        place = next(i for i, name in enumerate(names) if own[i] != name)
+        raise ValueError(
+            "predictions is a Series of the clips in another order: number "
+            f"{place + 1} is of {own[place]!r}, in clips it is {names[place]!r}. Sort "
+            "one like the other, such as by predictions.loc[clips.index]."
+        )
 
 
 def _in_order(rows, candidates):

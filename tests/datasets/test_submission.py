@@ -82,6 +82,20 @@ def test_shapes(path):
         to_submission(pd.DataFrame({"video": ["a", "b", "c"]}), EMOTIONS, path)
 
 
+def test_a_series_of_clips_in_another_order(path):
+    predictions = pd.Series(EMOTIONS, index=[f"videos/{name}.mp4" for name in NAMES])
+    to_submission(NAMES, predictions, path, n_rows=None)
+    assert path.read_text() == ROWS
+    path.unlink()
+    for other in ([0, 2, 1], [0, 0, 2]):
+        with pytest.raises(ValueError, match="number 2 is of '.*', in clips it is 's"):
+            to_submission(NAMES, predictions.iloc[other], path, n_rows=None)
+    assert not path.exists()
+    # Rows that are counted say nothing of clips
+    to_submission(NAMES, predictions.reset_index(drop=True), path, n_rows=None)
+    assert path.read_text() == ROWS
+
+
 def test_the_number_of_rows_is_checked(path):
     with pytest.raises(
         DataFileError, match="3 predictions.* exactly 20,000.*n_rows=None"
