@@ -119,8 +119,13 @@ def load_meld(root, *, split=None, video=True, on_error="raise"):
     Three clips have words only: ``train_dia125_utt3`` and ``test_dia279_utt15`` are
     damaged in the release, ``val_dia110_utt7`` is not in it. Some others are cut at
     the wrong place; ``test_dia38_utt4`` and ``test_dia220_utt0`` last minutes. They
-    are kept as they are. Files without a row in the tables, such as
-    ``final_videos_testdia*.mp4`` and what macOS adds (``._*``), are left aside.
+    are kept as they are. Files without a row in the tables and what macOS adds
+    (``._*``) are left aside.
+
+    Beside some clips of the test part, such as ``dia108_utt0.mp4``, lies a file
+    ``final_videos_testdia108_utt0.mp4``. Users found that the words fit these better;
+    MELD's authors advise to leave them aside, and published baselines do, as is done
+    here.
 
     Quotation marks and dashes that the tables hold as bytes of Windows-1252 are
     turned into the signs that are meant.
