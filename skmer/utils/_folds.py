@@ -26,8 +26,8 @@ def watched_rows(codes, units, share, seed):
     Returns
     -------
     rows : ndarray of int64
-        A fold of :func:`stratified_folds`; empty where there are too few rows to spare
-        some.
+        A fold of :func:`stratified_folds`, without the units that alone have a class:
+        nobody could tell it then. Empty where there are too few rows to spare some.
     """
     n_units = int(units.max()) + 1
     most = min(int(np.bincount(codes).max()), n_units)
@@ -35,7 +35,9 @@ def watched_rows(codes, units, share, seed):
         return np.empty(0, dtype=np.int64)
     # Of classes as small as that, a larger share is watched.
     n_splits = min(max(2, round(1 / share)), most)
-    return stratified_folds(codes, units, n_splits, seed)[0][1]
+    learn, rows = stratified_folds(codes, units, n_splits, seed)[0]
+    alone = ~np.isin(codes[rows], codes[learn])
+    return rows[~np.isin(units[rows], units[rows[alone]])]
 
 
 def stratified_folds(codes, units, n_splits, seed):

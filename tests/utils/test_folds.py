@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
-from skmer.utils._folds import stratified_folds
+from skmer.utils._folds import stratified_folds, watched_rows
 
 
 def test_single_rows_are_scikit_learns_folds():
@@ -45,3 +45,15 @@ def test_too_few():
         stratified_folds(np.zeros(3, int), np.arange(3), 5, 0)
     with pytest.raises(ValueError, match="no class has as many rows"):
         stratified_folds(np.arange(6), np.arange(6), 3, 0)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_the_only_clip_of_a_class_is_never_watched(copies):
+    for place in range(30):
+        codes = np.tile([0, 2], 15)
+        codes[place] = 1
+        codes, units = np.repeat(codes, copies), np.repeat(np.arange(30), copies)
+        watched = watched_rows(codes, units, 0.1, 0)
+        assert 2 <= len(watched) // copies <= 4 and 1 not in codes[watched]
+        learn = np.setdiff1d(np.arange(len(codes)), watched)
+        assert not set(units[learn]) & set(units[watched])
