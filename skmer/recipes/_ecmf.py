@@ -131,8 +131,9 @@ def make_ecmf(
     =====================  ======================  ===============================
     HuBERT, CLIP, RoBERTa  ``encoders="paper"``;   nothing to download; any other
                            default ``"offline"``   transformer fits in
-    faces and frames of    8 of each a clip;       images cost most of the time
-    the clip               ``n_frames=None``: all  of encoding on a CPU
+    faces by OpenFace and  8 of each a clip, by    images cost most of the time
+    frames of the clip     OpenCV; ``n_frames=``,  of encoding on a CPU, and there
+                           ``face_detector=``      is nothing to install
     words with labels,     ``annotators=``;        one pass of one prompt for all
     keywords and cues of   default: the words      clips; models are the user's
     GPT-4 and Qwen-Omni    alone

@@ -157,6 +157,8 @@ def make_mr_ccl(
     training                the labels' loss         has all of it
     all streams of a clip   in training some hidden  a clip may lack some
                             at random
+    faces by OpenFace       by OpenCV: the encoder's nothing to install
+                            ``face_detector=``
     Baichuan2-13B           Qwen2.5-7B               transformers 5 does not run the
                                                      code Baichuan2 comes with
     ======================= ======================== ================================
