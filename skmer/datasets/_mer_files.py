@@ -164,28 +164,20 @@ def read_words(path, language, clips):
     Raises
     ------
     DataFileError
-        If there are no such columns, or the file is of other clips.
+        If there are no such columns, a clip has two texts, or the file is of other
+        clips.
     """
-    path = os.fspath(path)
     table = read_table(path)
-    column = find_column(table, language)
-    if column is None and language == "chinese":
-        column = find_column(table, "sentence")
-    if column is None:
-        raise DataFileError(
-            f"{path} has no column {language!r}, only "
-            f"{', '.join(map(repr, table.columns))}. Choose another language."
-        )
-    names = find_column(table, "name")
-    if names is None:
-        raise DataFileError(
-            f"{path} has no column 'name' with the names of clips, only "
-            f"{', '.join(map(repr, table.columns))}."
-        )
-    words = dict(zip(table.columns[names], table.columns[column], strict=True))
+    also = ["sentence"] if language == "chinese" else []
+    texts = _cells(table, [language, *also], "Choose another language.")
+    problems, words = Problems(table.path), {}
+    for name, text, row in zip(_cells(table, ["name"]), texts, table.rows, strict=True):
+        if words.setdefault(name, text) != text:
+            problems.add(f"row {row}", f"{name!r} has other words further up.")
+    problems.raise_any()
     if words.keys().isdisjoint(clips):
         raise DataFileError(
-            f"{path} has words of none of the {len(clips)} clips, such as "
+            f"{table.path} has words of none of the {len(clips)} clips, such as "
             f"{clips[0]!r}, but of {next(iter(words))!r} and others. Give the "
             "transcripts of these clips as transcripts=."
         )
@@ -196,18 +188,11 @@ def _by_name(path, needed, others=()):
     """Return columns of a table whose rows have names, each once."""
     table = read_table(path)
     columns = {"rows": table.rows}
-    for key in ("name", *needed, *others):
+    for key in ("name", *needed):
+        columns[key] = _cells(table, [key])
+    for key in others:
         column = find_column(table, key)
-        if column is not None:
-            columns[key] = table.columns[column]
-        elif key in others:
-            columns[key] = [""] * len(table)
-        else:
-            raise DataFileError(
-                f"{path}, row {table.head}: there is no column {key!r}, only "
-                f"{', '.join(map(repr, table.columns))}. Is this the file that the "
-                "organisers gave out?"
-            )
+        columns[key] = table.columns.get(column, [""] * len(table))
     problems = Problems(path)
     rows = {}
     for name, row in zip(columns["name"], table.rows, strict=True):
@@ -220,3 +205,15 @@ def _by_name(path, needed, others=()):
             problems.add(name_rows(where), f"the clip {name!r} is listed twice.")
     problems.raise_any()
     return columns
+
+
+def _cells(table, names, cure="Is this the file that the organisers gave out?"):
+    """Return the column of the first of some names that the table has."""
+    for name in names:
+        column = find_column(table, name)
+        if column is not None:
+            return table.columns[column]
+    raise DataFileError(
+        f"{table.path}, row {table.head}: there is no column {names[0]!r}, only "
+        f"{', '.join(map(repr, table.columns))}. {cure}"
+    )

@@ -182,6 +182,9 @@ def test_words_of_other_clips(mer2024):
     other.write_text("name,chinese\nsamplenew3_0,x\n")
     with pytest.raises(DataFileError, match="none of the 2 clips.*of 'samplenew3_0'"):
         load_mer2024(mer2024, transcripts=other)
+    other.write_text("name,chinese\nsamplenew_0,x\nsamplenew_0,x\nsamplenew_0,y\n")
+    with pytest.raises(DataFileError, match="row 4: 'samplenew_0' has other words fur"):
+        load_mer2024(mer2024, transcripts=other)
 
 
 def test_wrong_tables(mer2024):
