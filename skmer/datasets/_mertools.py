@@ -24,6 +24,7 @@ from skmer.utils._sklearn import StrOptions, validate_params
 
 # What stands for "no valence"
 _ABSENT = -10
+_NOT_IN_NAMES = frozenset("/\\\0")
 _NAMED = 3
 
 
@@ -234,6 +235,12 @@ def _read_labels(path, corpus):
                 raise DataFileError(
                     f"{path}, {part}: {name!r} has the label {label!r}, not a dict "
                     "with 'emo' (and 'val')."
+                )
+            # Files of features and clips are looked for by this name
+            if not name.strip(".") or set(name) & _NOT_IN_NAMES:
+                raise DataFileError(
+                    f"{path}, {part}: {name!r} is no name of a clip, as it cannot be "
+                    "that of a file without a folder."
                 )
             if name in labels:
                 other = where[list(labels).index(name)]

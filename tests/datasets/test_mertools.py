@@ -153,6 +153,9 @@ def test_files_that_are_none_of_it(write, tmp_path):
         load_mertools(both)
     with pytest.raises(DataFileError, match="'a' has the label 'sad', not a dict"):
         load_mertools(write(train={"a": "sad"}))
+    for name in ("../a", "/a", "b\\a", "..", "a\0"):
+        with pytest.raises(DataFileError, match="is no name of a clip"):
+            load_mertools(write(train={name: _label("sad")}))
     with pytest.raises(DataFileError, match="'a' has no 'emo'"):
         load_mertools(write(train={"a": {"val": 1}}))
     with pytest.raises(DataFileError, match="holds no clips"):
