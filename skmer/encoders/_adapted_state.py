@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from skmer._pretrained import model_identity
+from skmer.utils._files import written_whole
 
 _KEY = "skmer"
 _FORMAT = 1
@@ -48,10 +49,8 @@ def save_module(encoder, path):
         name: np.ascontiguousarray(value.cpu().numpy())
         for name, value in encoder.module_.state_dict().items()
     }
-    path = os.fspath(path)
-    with open(f"{path}.part", "wb") as stream:
+    with written_whole(Path(path), "wb") as stream:
         stream.write(save(tensors, {_KEY: json.dumps(facts)}))
-    os.replace(f"{path}.part", path)
 
 
 def load_module(encoder, path):

@@ -3,6 +3,7 @@
 import os
 import warnings
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from skmer._streams import resolve_streams
 from skmer.clips._cells import is_missing
 from skmer.encoders._named_files import clip_name
 from skmer.exceptions import ExtractionWarning
+from skmer.utils._files import written_whole
 from skmer.utils._sklearn import StrOptions, validate_params
 
 
@@ -107,7 +109,8 @@ def write_mertools(
         os.makedirs(folder, exist_ok=True)
         for name, cell in cells.items():
             values = _checked(cell, name, level)
-            _save(os.path.join(folder, f"{name}.npy"), values)
+            with written_whole(Path(folder, f"{name}.npy"), "wb", sync=False) as file:
+                np.save(file, values, allow_pickle=False)
         n_written[folder] = len(cells)
         n_left_out += len(names) - len(cells)
     if n_left_out:
@@ -226,15 +229,3 @@ def _refuse_existing(plan):
                 f"{folder} already holds {len(there)} of the {len(cells)} files, the "
                 f"first: {there[0]}.npy. Pass overwrite=True to replace them."
             )
-
-
-def _save(path, values):
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        with open(temporary, "wb") as file:
-            np.save(file, values, allow_pickle=False)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise

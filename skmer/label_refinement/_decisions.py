@@ -2,14 +2,15 @@
 
 import csv
 import os
-import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from skmer.label_refinement._lookup import of_clips, written
 from skmer.utils._clip_ids import look_up
+from skmer.utils._files import written_whole
 
 COLUMNS = ["clip", "decision"]
 WORDS = ("keep", "drop")
@@ -176,23 +177,11 @@ def _names(cells):
 
 
 def _replace(path, names, rows):
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".csv")
-    try:
-        with open(
-            handle, "w", encoding="utf-8", errors="surrogateescape", newline=""
-        ) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(names)
-            writer.writerows([row[name] for name in names] for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    with written_whole(Path(path), **text) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([row[name] for name in names] for row in rows)
 
 
 def resolve_decisions(decisions, ids, classes):
