@@ -22,12 +22,14 @@ HUB_TIMEOUT = 5.0  # seconds
 def sha256(path):
     """Return the SHA-256 of a file, computed once as long as it does not change."""
     status = os.stat(path)
-    return _digest(os.fspath(path), status.st_size, status.st_mtime_ns)
+    # As skmer.cache tells files apart, which is no layer below this one
+    signature = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return _digest(os.path.abspath(path), signature)
 
 
 @lru_cache(maxsize=32)
-def _digest(path, size, mtime_ns):
-    """Digest of a file; size and time of change are there to key the memory."""
+def _digest(path, signature):
+    """Digest of a file; its signature is there to key the memory."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
