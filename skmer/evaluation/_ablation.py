@@ -141,6 +141,7 @@ class AblationReport:
         "n_jobs": [Integral, None],
         "random_state": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
+        "overwrite": ["boolean"],
     },
     prefer_skip_nested_validation=False,
 )
@@ -169,6 +170,7 @@ def ablation(
     random_state=0,
     verbose=False,
     folder=None,
+    overwrite=False,
 ):
     """Run the rows of a paper's ablation table on your clips.
 
@@ -226,7 +228,10 @@ def ablation(
         Show a progress bar over rows.
     folder : path or None, default=None
         Where to keep the table and a report of each row. Folds that are finished
-        there are not run again, but for those of MERTools' protocol.
+        there are not run again, nor are runs of MERTools' protocol.
+    overwrite : bool, default=False
+        Remove folds and reports of another evaluation, with other clips or settings
+        for example, in the rows' folders; other files stay.
 
     Returns
     -------
@@ -236,6 +241,9 @@ def ablation(
     ------
     ValueError
         If a row of ``rows`` is not in the table.
+    FileExistsError
+        If a row's folder holds another evaluation, and ``overwrite`` is False or
+        files of skmer's cannot be told from others. It is a ValueError too.
 
     See Also
     --------
@@ -285,7 +293,7 @@ def ablation(
             "random_state": int(random_state),
         },
     )
-    run = _Run(setting, X, y, cv, groups, protocol, folder)
+    run = _Run(setting, X, y, cv, groups, protocol, folder, overwrite)
     run.settings = {
         "n_repeats": int(n_repeats),
         "n_bootstraps": int(n_bootstraps),
@@ -329,10 +337,11 @@ def _chosen(ladder, rows):
 class _Run:
     """Makes the rows one after the other."""
 
-    def __init__(self, setting, X, y, cv, groups, protocol, folder):
+    def __init__(self, setting, X, y, cv, groups, protocol, folder, overwrite=False):
         self.setting, self.X, self.y = setting, X, y
         self.cv, self.groups, self.protocol = cv, groups, protocol
         self.folder = None if folder is None else Path(folder)
+        self.overwrite = overwrite
         self.found, self.models, self.made, self.last = [], {}, {}, None
 
     def planned(self, ladder, chosen):
@@ -432,6 +441,7 @@ class _Run:
             robustness=False,
             name=row.name,
             folder=place,
+            overwrite=self.overwrite,
             **self.settings,
         )
         scores = {}
@@ -455,6 +465,8 @@ class _Run:
                 n_splits=self.n_folds(row) or 5,
                 n_jobs=self.settings["n_jobs"],
                 seed=self.settings["random_state"],
+                folder=None if place is None else place / "mertools",
+                overwrite=self.overwrite,
                 **self.draws,
             )
             scores[_MERTOOLS], scores[f"{_MERTOOLS} std"] = mean, std

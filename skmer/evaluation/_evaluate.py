@@ -14,6 +14,7 @@ from skmer.evaluation._about import machine, versions
 from skmer.evaluation._features import name_of, split_off_extraction
 from skmer.evaluation._fold import Task, run_fold
 from skmer.evaluation._folds import Rows, fold_names, make_splits
+from skmer.evaluation._references import CONCAT, PRODUCT
 from skmer.evaluation._report import EvaluationReport
 from skmer.evaluation._resume import FinishedFolds, fingerprint
 from skmer.evaluation._tables import make_tables
@@ -44,6 +45,7 @@ from skmer.utils._sklearn import HasMethods, Interval, validate_params
         "verbose": ["verbose"],
         "name": [str, None],
         "folder": "no_validation",
+        "overwrite": ["boolean"],
     },
     prefer_skip_nested_validation=False,
 )
@@ -67,6 +69,7 @@ def evaluate(
     verbose=False,
     name=None,
     folder=None,
+    overwrite=False,
 ):
     """Cross-validate a model and say what its score is worth.
 
@@ -120,11 +123,15 @@ def evaluate(
     verbose : bool, default=False
         Show a progress bar over folds.
     name : str or None, default=None
-        Name of the model in the report; None takes the class of its last step.
+        Name of the model in the report; None takes the class of its last step. One
+        that is a reference's, such as ``"concat + LR"``, gets " (model)" added.
     folder : path or None, default=None
         Folder of the report. Folds are kept there as they finish, so that a run that
         was stopped goes on, and one with more repeats or draws begins where the last
         one ended; the report is saved there in the end.
+    overwrite : bool, default=False
+        Remove folds and report of another evaluation in ``folder``; its other files
+        stay. Folds of this one are gone on from all the same.
 
     Returns
     -------
@@ -134,8 +141,11 @@ def evaluate(
     ------
     ValueError
         If a number of folds is asked for where clips are unlabelled or a class has
-        fewer clips, folds are not fit to be scored, the model takes the mark of
-        unlabelled clips for a class, or ``folder`` holds another evaluation.
+        fewer clips, folds are not fit to be scored, or the model takes the mark of
+        unlabelled clips for a class.
+    FileExistsError
+        If ``folder`` holds another evaluation, and ``overwrite`` is False or files
+        of skmer's cannot be told from others. It is a ValueError too.
 
     See Also
     --------
@@ -173,6 +183,8 @@ def evaluate(
     run = _Evaluation(X, y, groups, cv, random_state)
     task = Task(references, literature, robustness, True, fit_alone)
     name = name_of(model) if name is None else name
+    if name in (CONCAT, PRODUCT):
+        name = f"{name} (model)"
     settings = {**vars(task), "seed": int(random_state)}
 
     start = time.perf_counter()
@@ -185,7 +197,7 @@ def evaluate(
             clone(model), features, run.y, run.rows.groups, run.splits, settings,
             versions(),
         )  # fmt: skip
-        done = FinishedFolds(folder, prints)
+        done = FinishedFolds(folder, prints, overwrite=overwrite)
     try:
         found = _run_all(members, features, run, task, done, n_jobs, verbose)
     except KeyboardInterrupt as stop:

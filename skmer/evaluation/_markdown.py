@@ -29,7 +29,7 @@ def report_markdown(report, pictures):
     for section in sections_of(report):
         lines += [f"## {section.title}", ""]
         for sentence in section.sentences:
-            lines += [as_text(sentence), ""]
+            lines += [_as_sentence(sentence), ""]
         if section.table is not None:
             lines += [*_table(section.table), ""]
         if section.picture in pictures:
@@ -49,6 +49,12 @@ def _row(cells):
     return f"| {' | '.join(map(as_text, cells))} |"
 
 
+def _as_sentence(sentence):
+    # A name may begin it, with what would make a list of the line
+    text = re.sub(r"^([-+])", r"\\\1", as_text(sentence))
+    return re.sub(r"^(\d+)([.)])(?= )", r"\1\\\2", text)
+
+
 def as_text(value):
     """Return text that is no markup, whatever is in it.
 
@@ -64,5 +70,5 @@ def as_text(value):
     """
     text = "" if value is None or value != value else str(value)
     text = " ".join(text.split())
-    text = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", text)
+    text = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,9 +1,13 @@
 """How the MERTools toolkit tunes and scores: kept apart, as it flatters."""
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.model_selection import KFold
 
+from skmer.evaluation._about import versions
 from skmer.evaluation._evaluate import evaluate
+from skmer.evaluation._features import split_off_extraction
+from skmer.evaluation._resume import FinishedRuns, fingerprint
 from skmer.recipes import RECIPES
 from skmer.utils import split_labels
 from skmer.utils._seeds import draw_seeds, seeded_clone
@@ -21,6 +25,8 @@ def mertools_protocol(
     n_reruns=6,
     n_jobs=None,
     seed=0,
+    folder=None,
+    overwrite=False,
 ):
     """Score a model as the toolkit's authors do.
 
@@ -45,6 +51,10 @@ def mertools_protocol(
         Folds at a time.
     seed : int, default=0
         Seed of all this.
+    folder : Path or None, default=None
+        Where to keep the score of each run, so that one that was stopped goes on.
+    overwrite : bool, default=False
+        Remove scores of another evaluation in ``folder``.
 
     Returns
     -------
@@ -67,16 +77,32 @@ def mertools_protocol(
         {name: values[rng.randint(len(values))] for name, values in grid.items()}
         for _ in range(n_draws if grid else 1)
     ]
-    scores = [
-        _run(model, X, y, draw, n_splits, n_jobs, one)
-        for draw, one in zip(draws, seeds, strict=False)
-    ]
-    best = draws[int(np.argmax(scores))]
-    again = [
-        _run(model, X, y, best, n_splits, n_jobs, one)
-        for one in seeds[n_draws : n_draws + n_reruns]
-    ]
+    kept = FinishedRuns(folder, _prints(folder, model, X, y), overwrite=overwrite)
+
+    def score(setting, one):
+        return kept.score(
+            {"setting": setting, "seed": one, "n_splits": n_splits},
+            lambda: _run(model, X, y, setting, n_splits, n_jobs, one),
+        )
+
+    try:
+        scores = [score(draw, one) for draw, one in zip(draws, seeds, strict=False)]
+        best = draws[int(np.argmax(scores))]
+        again = [score(best, one) for one in seeds[n_draws : n_draws + n_reruns]]
+    except KeyboardInterrupt as stop:
+        if folder is not None:
+            stop.add_note(f"Runs that are done stay in {folder}; call again to go on.")
+        raise
     return float(np.mean(again)), float(np.std(again)), best
+
+
+def _prints(folder, model, X, y):
+    if folder is None:
+        return {}
+    # Runs differ in settings, seeds and folds, which they are kept by
+    features = split_off_extraction(clone(model), X)[1]
+    y = np.asarray(y, dtype=object)
+    return fingerprint(clone(model), features, y, None, [], {}, versions())
 
 
 def _run(model, X, y, setting, n_splits, n_jobs, seed):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import warnings
 
 import numpy as np
 
@@ -43,15 +44,21 @@ def _png(draw, table):
     FigureCanvasAgg(figure)
     draw(figure.subplots(), table)
     file = io.BytesIO()
-    # Without the version of matplotlib and the like in it
-    figure.savefig(file, format="png", facecolor="white", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # Names in writing that its font lacks are boxes; tables have them whole
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
+        # Without the version of matplotlib and the like in it
+        figure.savefig(
+            file, format="png", facecolor="white", metadata={"Software": None}
+        )
     return file.getvalue()
 
 
 def _text(name):
     """Return a name for matplotlib, which would read dollars as formulas."""
-    text = str(name).replace("$", r"\$")
-    return text if len(text) <= 24 else f"{text[:23]}…"
+    text = " ".join(str(name).split())
+    text = text if len(text) <= 24 else f"{text[:23]}…"
+    return text.replace("$", r"\$")
 
 
 def _confusion(ax, table):

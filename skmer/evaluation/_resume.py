@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,22 @@ from skmer.utils._files import written_whole
 
 _FORMAT = 1
 _PARTS = "finished"
+_ABOUT = "about.json"
+_FOLD = re.compile(r"\d+-\d+\.npz")
+_RUN = re.compile(r"[0-9a-f]{32}\.json")
+# What a report consists of; the first says that the rest is there
+REPORT = (
+    "report.json",
+    "report.md",
+    "report.html",
+    "predictions.csv",
+    "folds.csv",
+    "confusion.png",
+    "references.png",
+    "robustness.png",
+    "weights.png",
+    "reliability.png",
+)
 _WHAT = {
     "model": "another model, or the same with other parameters",
     "data": "other clips, features, labels or groups",
@@ -23,6 +40,10 @@ _WHAT = {
     "settings": "other settings of evaluate",
     "versions": "other versions of the packages",
 }
+
+
+class AnotherEvaluationError(FileExistsError, ValueError):
+    """A folder holds what another evaluation left there."""
 
 
 def write_whole(path, content):
@@ -92,7 +113,11 @@ def _digest(value):
 
 
 def _content(X):
-    """Return X as what can be hashed; files count by name, size and time."""
+    """Return X as what can be hashed; files count by name, size and time.
+
+    Not by the time at which the file itself changed, as in skmer.cache: folds are
+    kept for long, and new rights or a copy of all files would make them another's.
+    """
     if isinstance(X, pd.DataFrame):
         cells = [_content(X.iloc[:, i]) for i in range(X.shape[1])]
         return [list(map(str, X.index)), list(map(str, X.columns)), cells]
@@ -112,6 +137,89 @@ def _of_cell(cell):
     return cell
 
 
+def claim(folder, prints, kept, *, overwrite, report=None):
+    """Make a folder that of an evaluation's results, unless it is so already.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is not there.
+    prints : dict of str to str
+        From :func:`fingerprint`.
+    kept : Pattern
+        Names of the files that hold results.
+    overwrite : bool
+        Remove results of another evaluation; files that are not skmer's stay.
+    report : Path, default=None
+        Folder of the report that is made of the results, and removed with them.
+
+    Raises
+    ------
+    AnotherEvaluationError
+        If there are results of another evaluation, and they are not to be removed
+        or nothing says that skmer wrote them.
+    """
+    wanted = {"format": _FORMAT, **prints}
+    old = [path for path in _files_in(folder) if kept.fullmatch(path.name)]
+    has_report = report is not None and os.path.lexists(report / REPORT[0])
+    other, own = _other_in(folder, wanted, old, report if has_report else None)
+    if other and not (overwrite and own):
+        cure = "Give another folder, or pass overwrite=True to replace it."
+        if not own:
+            cure = "skmer cannot tell that it wrote all of it: give another folder, or "
+            cure += f"remove {folder} yourself."
+        raise AnotherEvaluationError(f"{other}. {cure}")
+    if other:
+        # The note stays until the end: after a stop it says what is left
+        for name in REPORT if has_report else ():
+            (report / name).unlink(missing_ok=True)
+        for path in old:
+            path.unlink(missing_ok=True)
+    if other or not os.path.lexists(folder / _ABOUT):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / _ABOUT, json.dumps(wanted, indent=1).encode())
+
+
+def _other_in(folder, wanted, old, report):
+    """Return what of another evaluation is there, "" for nothing, and if it is ours."""
+    about, own = folder / _ABOUT, True
+    if os.path.lexists(about):
+        found = _json_of(about, {"format", "model"})
+        differs = [key for key in wanted if (found or {}).get(key) != wanted[key]]
+        if not differs:
+            return "", True
+        own = found is not None
+        why = ", and ".join(_WHAT.get(key, "another format") for key in differs)
+        why = f"it was made with {why}" if own else f"{about} is not as skmer wrote it"
+        other = f"{folder} holds finished folds of another evaluation: {why}"
+    elif old:
+        own = False
+        other = f"{folder} holds finished folds of another evaluation: no {_ABOUT}"
+    elif report is not None:
+        other = f"{report} holds a report of another evaluation"
+    else:
+        return "", True
+    if report is not None:
+        own = own and _json_of(report / REPORT[0], {"facts", "tables"}) is not None
+    return other, own
+
+
+def _files_in(folder):
+    # A link is a file here, whatever it leads to
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.is_symlink() or path.is_file()]
+
+
+def _json_of(path, keys):
+    """Return a file's JSON if it is a dict with some keys, else None."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and keys <= set(found) else None
+
+
 class FinishedFolds:
     """Folder of the folds that are done.
 
@@ -121,41 +229,20 @@ class FinishedFolds:
         Folder of the report; None keeps nothing.
     prints : dict of str to str
         From :func:`fingerprint`.
+    overwrite : bool, default=False
+        Remove folds and report of another evaluation.
 
     Raises
     ------
-    ValueError
-        If the folder holds folds of another evaluation.
-    FileExistsError
-        If it holds a report and no folds.
+    AnotherEvaluationError
+        If the folder holds such, and they are not to be removed or are not skmer's.
     """
 
-    def __init__(self, folder, prints):
-        self.path = None if folder is None else Path(folder) / _PARTS
-        if self.path is None:
-            return
-        about = self.path / "about.json"
-        wanted = {"format": _FORMAT, **prints}
-        if not about.exists():
-            if (self.path.parent / "report.json").exists():
-                raise FileExistsError(
-                    f"{self.path.parent} holds a report of another evaluation. Give "
-                    "another folder."
-                )
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_whole(about, json.dumps(wanted, indent=1).encode())
-            return
-        try:
-            found = json.loads(about.read_text(encoding="utf-8"))
-        except json.JSONDecodeError:
-            found = {}
-        differs = [key for key in wanted if found.get(key) != wanted[key]]
-        if differs:
-            why = ", and ".join(_WHAT.get(key, "another format") for key in differs)
-            raise ValueError(
-                f"{self.path} holds finished folds of another evaluation: it was made "
-                f"with {why}. Give another folder, or remove {self.path} to begin anew."
-            )
+    def __init__(self, folder, prints, *, overwrite=False):
+        self.path = None
+        if folder is not None:
+            self.path = Path(folder) / _PARTS
+            claim(self.path, prints, _FOLD, overwrite=overwrite, report=Path(folder))
 
     def read(self, number):
         """Return a finished fold, None where there is none that can be read."""
@@ -181,3 +268,46 @@ class FinishedFolds:
         }
         arrays = {**result.arrays, "about": np.array(json.dumps(about))}
         write_whole(self.path / f"{number}.npz", lambda f: np.savez(f, **arrays))
+
+
+class FinishedRuns:
+    """Folder of scores of whole runs, by what was run.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Made where it is not there; None keeps nothing.
+    prints : dict of str to str
+        From :func:`fingerprint`.
+    overwrite : bool, default=False
+        Remove scores of another evaluation.
+
+    Raises
+    ------
+    AnotherEvaluationError
+        If the folder holds such, and they are not to be removed or are not skmer's.
+    """
+
+    def __init__(self, folder, prints, *, overwrite=False):
+        self.path = folder
+        if folder is not None:
+            claim(folder, prints, _RUN, overwrite=overwrite)
+
+    def score(self, of, run):
+        """Return the score of a run, which is run if it is not there.
+
+        Parameters
+        ----------
+        of : dict
+            What tells the run from others.
+        run : callable
+            Returns the score, a float.
+        """
+        if self.path is None:
+            return run()
+        path = self.path / f"{joblib.hash(of)}.json"
+        found = _json_of(path, {"score"}) or {}
+        if not isinstance(found.get("score"), float):
+            found = {**of, "score": run()}
+            write_whole(path, json.dumps(found, default=repr).encode())
+        return found["score"]

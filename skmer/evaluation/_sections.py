@@ -80,7 +80,7 @@ def _in_short(report):
     found = report.robustness
     if found is not None and (found["system"] == name).any():
         own = found[(found["system"] == name) & (found["missing"] != "nothing")]
-        singles = own[~own["missing"].str.contains(", ")]
+        singles = own[own["missing"].isin(report.facts["modalities"])]
         worst = singles.loc[singles["change"].idxmin()]
         sentences.append(
             f"What it misses most is {worst['missing']}: without it, WAF changes by "

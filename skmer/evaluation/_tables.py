@@ -298,7 +298,10 @@ class _Tables:
         for code in range(self.n_classes):
             own = weights[:, self.true == code].reshape(-1, len(streams))
             rows.append(_mean(own))
-        index = pd.Index(["all clips", *self.classes], name="class", dtype=object)
+        everything = "all clips"
+        while everything in self.classes:
+            everything += " together"
+        index = pd.Index([everything, *self.classes], name="class")
         self.tables["weights"] = pd.DataFrame(rows, index=index, columns=streams)
 
     def weights_of_streams(self):

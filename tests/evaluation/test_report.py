@@ -15,8 +15,10 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from skmer.evaluation import EvaluationReport, evaluate
+from skmer.fusion import AttentionFusionClassifier
 from skmer.model_selection import ReferenceFolds
 
+MODALITIES = ("audio", "video", "text")
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>|`[a](javascript:b)'
 
 
@@ -193,6 +195,54 @@ def test_names_are_no_markup(hostile, tmp_path):
     loaded = EvaluationReport.load(tmp_path)
     assert loaded.predictions.index[0] == HOSTILE
     assert ReferenceFolds.read(tmp_path / "folds.csv").folds.index[0] == HOSTILE
+
+
+def test_names_that_reports_use_themselves(data, tmp_path):
+    """The model's as a reference's, classes as rows, modalities with commas."""
+    X, y = data
+    X = X.rename(columns=lambda name: name.replace("__", ", both__"))
+    y = np.where(y == "sad", "all clips", np.where(y == "happy", "concat + LR", y))
+    net = AttentionFusionClassifier(max_epochs=1, hidden_size=4, random_state=0)
+    report = evaluate(net, X, y, cv=2, n_bootstraps=20, name="concat + LR")
+    assert report.facts["name"] == "concat + LR (model)"
+    for name in ("references", "run_time", "calibration", "weights"):
+        assert getattr(report, name).index.is_unique
+    everything = report.weights.loc["all clips together"].astype(float)
+    assert everything.sum() == pytest.approx(1, abs=0.05)
+    assert everything.tolist() != report.weights.loc["all clips"].tolist()
+    own = report.robustness["system"].value_counts()
+    assert set(own) == {1 + 3 + 3}
+    table = report.robustness[report.robustness["system"] == report.facts["name"]]
+    table = table.set_index("missing")["change"][[f"{m}, both" for m in MODALITIES]]
+    assert f"What it misses most is {table.idxmin()}" in report.to_markdown()
+    report.save(tmp_path)
+    same = EvaluationReport.load(tmp_path)
+    pd.testing.assert_frame_equal(same.weights, report.weights)
+
+
+def test_pictures_of_names_that_its_font_lacks(data, tmp_path):
+    X, y = data
+    y = np.where(y == "sad", "悲伤", np.where(y == "happy", "a\n$b" + "$c" * 20, y))
+    model = LogisticRegression()
+    report = evaluate(
+        model, X.fillna(0), y, cv=2, n_bootstraps=0, references=False,
+        name="- [x] $y$",
+    )  # fmt: skip
+    report.save(tmp_path)
+    assert (tmp_path / "confusion.png").stat().st_size > 1000
+    assert "悲伤" in (tmp_path / "report.html").read_text()
+    markdown = (tmp_path / "report.md").read_text()
+    assert markdown.startswith(r"# - \[x\] \$y\$")
+    assert "悲伤 " in markdown and r"a \$b\$c" in markdown
+
+
+def test_sentences_that_begin_with_a_name_are_no_lists(report):
+    facts = {**report.facts, "name": "+ words"}
+    text = EvaluationReport(facts, report.tables, report.notes).to_markdown()
+    assert "\n\\+ words is not shown" in text or "\n\\+ words clears" in text
+    facts["name"] = "1. words"
+    text = EvaluationReport(facts, report.tables, report.notes).to_markdown()
+    assert "\n1\\. words " in text and "\n1. words" not in text
 
 
 def test_the_page_forbids_scripts_and_loading(folder):

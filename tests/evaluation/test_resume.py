@@ -1,7 +1,7 @@
 """Runs that are stopped go on, and never with what belongs to another run."""
 
-import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
 
 from skmer.evaluation import EvaluationReport, evaluate
+from skmer.evaluation._mertools_protocol import mertools_protocol
 from skmer.evaluation._resume import fingerprint, write_whole
 from skmer.fusion import AttentionFusionClassifier
 
@@ -114,8 +116,101 @@ def test_another_run_is_an_error(change, reason, numbers, tmp_path):
 
 def test_a_report_of_another_run_is_not_overwritten(numbers, report, tmp_path):
     report.save(tmp_path)
+    settings = {**SETTINGS, "folder": tmp_path}
     with pytest.raises(FileExistsError, match="another evaluation"):
-        evaluate(LogisticRegression(), *numbers, folder=tmp_path, **SETTINGS)
+        evaluate(LogisticRegression(), *numbers, **settings)
+    assert EvaluationReport.load(tmp_path).facts["n_folds"] == 3
+    evaluate(LogisticRegression(), *numbers, overwrite=True, **settings)
+    assert EvaluationReport.load(tmp_path).facts["n_folds"] == 4
+
+
+@pytest.fixture(scope="module")
+def _finished(data, tmp_path_factory):
+    X, y = data
+    folder = tmp_path_factory.mktemp("finished") / "report"
+    evaluate(
+        LogisticRegression(C=2.0), X.fillna(0), y, n_repeats=2, folder=folder,
+        **SETTINGS,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def other(_finished, tmp_path):
+    """A folder with a finished evaluation, and files of the user among its own."""
+    folder = shutil.copytree(_finished, tmp_path / "report")
+    (folder / "weights.png").touch()
+    for name in ("notes.md", "features.npz", "finished/0-0.csv", "finished/x-0-0.npz"):
+        (folder / name).write_text("mine")
+    (folder / "finished" / "9-9.npz").mkdir()
+    return folder
+
+
+def _files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_another_run_is_replaced_when_asked(numbers, other):
+    before = _files(other)
+    log = other / "log"
+    report = evaluate(
+        Stopping(str(log)), *numbers, folder=other, overwrite=True, **SETTINGS
+    )
+    assert n_fits(log) == 4
+    same = EvaluationReport.load(other)
+    pd.testing.assert_frame_equal(same.predictions, report.predictions)
+    gone = {f"finished/1-{fold}.npz" for fold in range(4)} | {"weights.png"}
+    assert _files(other) == before - gone | {"log"}
+    assert (other / "finished" / "x-0-0.npz").read_text() == "mine"
+    # The same evaluation goes on, whether asked or not
+    evaluate(Stopping(str(log)), *numbers, folder=other, overwrite=True, **SETTINGS)
+    assert n_fits(log) == 4
+
+
+def test_a_stop_while_another_run_is_replaced(numbers, other):
+    log = other / "log"
+    (other / "log.stop").touch()
+    settings = {**SETTINGS, "folder": other}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Stopping(str(log)), *numbers, overwrite=True, **settings)
+    kept = {name for name in _files(other) if name.startswith("finished/")}
+    assert not (other / "report.html").exists()
+    assert {"finished/0-0.npz", "finished/0-1.npz"} < kept
+    assert not {"finished/0-2.npz", "finished/1-0.npz"} & kept
+    (other / "log.stop").unlink()
+    evaluate(Stopping(str(log)), *numbers, **settings)
+    assert n_fits(log) == 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", "[1, 2]"),
+        ("report.json", '{"facts": "of something else"}'),
+        ("finished/about.json", "{"),
+        ("finished/about.json", "[]"),
+        ("finished/about.json", '{"format": 1}'),
+        ("finished/about.json", None),
+    ],
+)
+def test_what_may_not_be_skmers_is_never_removed(name, content, numbers, other):
+    (other / name).unlink() if content is None else (other / name).write_text(content)
+    before = _files(other)
+    with pytest.raises(FileExistsError, match="cannot tell that it wrote all of it"):
+        evaluate(
+            LogisticRegression(), *numbers, folder=other, overwrite=True, **SETTINGS
+        )
+    assert _files(other) == before
+
+
+def test_links_to_files_of_others_are_not_followed(numbers, other, tmp_path_factory):
+    mine = tmp_path_factory.mktemp("elsewhere") / "0-3.npz"
+    mine.write_text("mine")
+    link = other / "finished" / "0-3.npz"
+    link.unlink()
+    link.symlink_to(mine)
+    evaluate(LogisticRegression(), *numbers, folder=other, overwrite=True, **SETTINGS)
+    assert mine.read_text() == "mine" and not link.is_symlink()
 
 
 def test_a_model_that_cannot_be_told_from_others_is_an_error(numbers, tmp_path):
@@ -188,10 +283,43 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_damaged_note_of_the_run_is_an_error(numbers, tmp_path):
-    evaluate(LogisticRegression(), *numbers, folder=tmp_path, **SETTINGS)
-    about = tmp_path / "finished" / "about.json"
-    assert set(json.loads(about.read_text())) >= {"model", "data", "folds"}
-    about.write_text("{")
-    with pytest.raises(ValueError, match="another evaluation"):
-        evaluate(LogisticRegression(), *numbers, folder=tmp_path, **SETTINGS)
+class Net(Stopping):
+    """Has the parameters that MERTools' recipe searches."""
+
+    def __init__(self, log=None, hidden_size=1, dropout=0.1, lr=1.0):
+        super().__init__(log=log)
+        self.hidden_size, self.dropout, self.lr = hidden_size, dropout, lr
+
+    def fit(self, X, y):
+        self.C = self.lr
+        return super().fit(X, y)
+
+
+def test_the_protocol_of_mertools_goes_on(numbers, tmp_path):
+    log, stop, folder = tmp_path / "log", tmp_path / "log.stop", tmp_path / "runs"
+    model = Pipeline([("fuse", Net(str(log)))])
+    options = {"recipe": "mertools-attention", "n_splits": 2, "n_draws": 2}
+    options |= {"n_reruns": 1, "folder": folder}
+    stop.touch()
+    with pytest.raises(KeyboardInterrupt) as raised:
+        mertools_protocol(model, *numbers, **options)
+    assert str(folder) in raised.value.__notes__[0]
+    assert len(list(folder.glob("*.json"))) == 1 + 1
+    stop.unlink()
+    found = mertools_protocol(model, *numbers, **options)
+    assert n_fits(log) == 3 + 2 * 2
+    assert mertools_protocol(model, *numbers, **options) == found
+    assert n_fits(log) == 3 + 2 * 2
+    assert mertools_protocol(model, *numbers, **{**options, "folder": None}) == found
+    # What is asked for may change, what is judged may not
+    mertools_protocol(model, *numbers, **{**options, "n_reruns": 2})
+    other = Pipeline([("fuse", Net(str(log), hidden_size=2))])
+    with pytest.raises(FileExistsError, match=r"other parameters.*overwrite=True"):
+        mertools_protocol(other, *numbers, **options)
+    (folder / "mine.json").write_text("{}")
+    mertools_protocol(other, *numbers, overwrite=True, **options)
+    assert len(list(folder.glob("*.json"))) == 3 + 2
+    next(path for path in folder.glob("*.json") if len(path.stem) == 32).write_text("{")
+    before = n_fits(log)
+    mertools_protocol(other, *numbers, **options)
+    assert n_fits(log) == before + 2
