@@ -4,6 +4,7 @@ from imblearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
+from skmer._streams import modality_of
 from skmer.alignment import ContrastiveAligner, StreamAdapter
 from skmer.encoders import (
     AdaptedSpeechEncoder,
@@ -14,8 +15,8 @@ from skmer.encoders import (
 from skmer.fusion import AttentionFusionClassifier
 from skmer.recipes._common import (
     clip_steps,
-    modalities_of,
     regions_of,
+    several,
     stream_names,
 )
 
@@ -41,6 +42,7 @@ def make_acoustic_visual(
     device="auto",
     random_state=None,
     verbose=False,
+    n_seeds=1,
     adapt=True,
     align=True,
 ):
@@ -70,7 +72,8 @@ def make_acoustic_visual(
         column names begin with the streams.
     streams : str or sequence of str, default=("audio", "video", "text")
         The modalities to use, or streams below them (``video__face``,
-        ``video__frame``). Leave out one that no clip has.
+        ``video__frame``). Leave out one that no clip has. Where several are of the
+        sound or of the pictures, the first of them is adapted or aligned.
     annotators : list of transformers, default=None
         Steps that fill in or enrich the words of the clip table before they are
         encoded: :class:`~skmer.enrichment.Transcriber`,
@@ -91,6 +94,10 @@ def make_acoustic_visual(
         Seed of everything that is trained.
     verbose : bool, default=False
         Show a progress bar while clips are encoded.
+    n_seeds : int, default=1
+        Networks that are trained from different seeds and vote, see Notes. With more
+        than one, ``fuse`` is a :class:`~skmer.ensemble.SeedVotingClassifier`, and what
+        is ``fuse__lr`` here and in the search space is ``fuse__estimator__lr``.
     adapt : bool, default=True
         Whether the sound is adapted to the labels. Without, ``encoders="paper"`` takes
         the mean of HuBERT's layers 16 to 21 as they are. An encoder of the sound of
@@ -175,7 +182,10 @@ def make_acoustic_visual(
     ['clips', 'encode', 'adapt', 'align', 'scale', 'fuse']
     """
     streams = stream_names(streams)
-    found = modalities_of(streams)
+    sound, pictures = (
+        next((name for name in streams if modality_of(name) == modality), None)
+        for modality in ("audio", "video")
+    )
     paper = isinstance(encoders, str) and encoders == "paper"
     steps = clip_steps(
         encoders,
@@ -190,10 +200,10 @@ def make_acoustic_visual(
         verbose=verbose,
     )
     learns = {"device": device, "random_state": random_state}
-    if adapt and "audio" in found and not (paper or _learns_labels(encoders)):
-        steps.append(("adapt", StreamAdapter("audio", **learns)))
-    if align and {"audio", "video"} <= set(found):
-        steps.append(("align", ContrastiveAligner("video", "audio", **learns)))
+    if adapt and sound and not (paper or _learns_labels(encoders)):
+        steps.append(("adapt", StreamAdapter(sound, **learns)))
+    if align and sound and pictures:
+        steps.append(("align", ContrastiveAligner(pictures, sound, **learns)))
     fuse = AttentionFusionClassifier(
         attention="per_stream",
         streams=streams,
@@ -201,7 +211,7 @@ def make_acoustic_visual(
         stream_heads=None,
         **learns,
     )
-    steps += [("scale", StandardScaler()), ("fuse", fuse)]
+    steps += [("scale", StandardScaler()), ("fuse", several(fuse, n_seeds))]
     return Pipeline(steps).set_output(transform="pandas")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import isclass
+from numbers import Integral
 
 from sklearn.compose import ColumnTransformer
 
@@ -9,6 +10,7 @@ from skmer._streams import modality_of
 from skmer.clips import ClipTable
 from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
 from skmer.enrichment import ContextEnricher, Transcriber
+from skmer.ensemble import SeedVotingClassifier
 
 # The columns of a clip table, each of which one encoder reads.
 MODALITIES = ("audio", "video", "text")
@@ -191,3 +193,35 @@ def _annotation_steps(annotators):
     if any(not isinstance(annotator, Transcriber) for annotator in annotators):
         steps.append(("context", ContextEnricher()))
     return steps
+
+
+def several(network, n_seeds):
+    """Return a network, or the vote of several where a recipe asks for them.
+
+    Parameters
+    ----------
+    network : fusion classifier
+        Its ``random_state`` is also where the members' seeds come from.
+    n_seeds : int
+        How many vote.
+
+    Returns
+    -------
+    classifier : classifier
+        The network itself for one.
+
+    Raises
+    ------
+    ValueError
+        If ``n_seeds`` is no positive integer.
+    """
+    if isinstance(n_seeds, bool) or not isinstance(n_seeds, Integral) or n_seeds < 1:
+        raise ValueError(
+            f"n_seeds must be an integer of at least 1, the number of networks that "
+            f"vote. Got {n_seeds!r}."
+        )
+    if n_seeds == 1:
+        return network
+    return SeedVotingClassifier(
+        network, n_seeds=int(n_seeds), random_state=network.random_state
+    )

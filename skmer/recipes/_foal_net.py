@@ -4,7 +4,7 @@ from imblearn.pipeline import Pipeline
 
 from skmer.encoders import AcousticEncoder, SpeechEncoder, TextEncoder, VisualEncoder
 from skmer.fusion import CrossAttentionFusionClassifier
-from skmer.recipes._common import clip_steps, regions_of, stream_names
+from skmer.recipes._common import clip_steps, regions_of, several, stream_names
 
 # The paper gives one setting and no search space; this one is ours.
 PARAM_GRID = {
@@ -28,6 +28,7 @@ def make_foal_net(
     device="auto",
     random_state=None,
     verbose=False,
+    n_seeds=1,
     align=True,
     match=True,
 ):
@@ -76,6 +77,10 @@ def make_foal_net(
         Seed of everything that is trained.
     verbose : bool, default=False
         Show a progress bar while clips are encoded.
+    n_seeds : int, default=1
+        Networks that are trained from different seeds and vote, see Notes. With more
+        than one, ``fuse`` is a :class:`~skmer.ensemble.SeedVotingClassifier`, and what
+        is ``fuse__lr`` here and in the search space is ``fuse__estimator__lr``.
     align : bool, default=True
         Whether pooled streams of clips of one emotion are aligned (AVEL).
     match : bool, default=True
@@ -178,7 +183,9 @@ def make_foal_net(
         device=device,
         random_state=random_state,
     )
-    return Pipeline([*steps, ("fuse", fuse)]).set_output(transform="pandas")
+    return Pipeline([*steps, ("fuse", several(fuse, n_seeds))]).set_output(
+        transform="pandas"
+    )
 
 
 def _offline_encoders(streams, **common):

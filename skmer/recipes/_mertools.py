@@ -5,7 +5,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skmer.encoders import SpeechEncoder, TextEncoder, VisualEncoder
 from skmer.fusion import AttentionFusionClassifier
-from skmer.recipes._common import clip_steps, regions_of, stream_names
+from skmer.recipes._common import clip_steps, regions_of, several, stream_names
 
 # What the toolkit draws its settings from, in the names of this pipeline.
 PARAM_GRID = {
@@ -27,6 +27,7 @@ def make_mertools_attention(
     device="auto",
     random_state=None,
     verbose=False,
+    n_seeds=1,
 ):
     """Build the attention-fusion baseline of the MERTools toolkit.
 
@@ -70,6 +71,10 @@ def make_mertools_attention(
         Seed of the network.
     verbose : bool, default=False
         Show a progress bar while clips are encoded.
+    n_seeds : int, default=1
+        Networks that are trained from different seeds and vote, see Notes. With more
+        than one, ``fuse`` is a :class:`~skmer.ensemble.SeedVotingClassifier`, and what
+        is ``fuse__lr`` here and in the search space is ``fuse__estimator__lr``.
 
     Returns
     -------
@@ -150,7 +155,7 @@ def make_mertools_attention(
         device=device,
         random_state=random_state,
     )
-    steps += [("scale", StandardScaler()), ("fuse", fuse)]
+    steps += [("scale", StandardScaler()), ("fuse", several(fuse, n_seeds))]
     return Pipeline(steps).set_output(transform="pandas")
 
 

@@ -130,3 +130,22 @@ def test_the_models_of_the_paper_small_and_random(small_clips, tmp_path):
 def test_settings_that_do_not_exist():
     with pytest.raises(ValueError, match="smell"):
         make_acoustic_visual(streams=["smell"])
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        ("audio", "video__face", "text"),
+        ("audio__low", "audio__high", "video__frame", "video__face"),
+    ],
+)
+def test_streams_below_modalities(streams):
+    X, y = features(streams=streams)
+    model = quick(encoders=None, streams=streams).fit(X, y)
+    assert (model.predict(X) == y).mean() > 0.75
+    seen = model[:-1].transform(X)
+    sound, pictures = streams[0], next(s for s in streams if s.startswith("video"))
+    assert model.named_steps["adapt"].stream == sound
+    assert any(column.startswith(f"{pictures}__aligned") for column in seen)
+    kept = [c for c in X if not c.startswith((sound, pictures))]
+    assert set(kept) <= set(seen)
