@@ -34,15 +34,22 @@ from skmer.recipes import RECIPES
 
 HERE = Path(__file__).resolve().parent
 CONCAT, PRODUCT = "concat + LR", "product of LRs"
-# The paper has sound and pictures; words make it comparable with the others.
-MORE = {"foal-net, words too": ("foal-net", {"streams": ("audio", "video", "text")})}
+# Recipes of one network, of which several may vote. Foal-Net's paper has sound and
+# pictures; words make it comparable with the others.
+MORE = {
+    **{
+        f"{name}, 5 vote": (name, {"n_seeds": 5})
+        for name in ("mertools-attention", "acoustic-visual", "foal-net")
+    },
+    "foal-net, words too": ("foal-net", {"streams": ("audio", "video", "text")}),
+}
 
 
 def rows(names):
     """Return recipes with their parameters, by the name of the row."""
     found = {name: (name, {}) for name in names}
     found.update({row: made for row, made in MORE.items() if made[0] in names})
-    return found
+    return dict(sorted(found.items(), key=lambda row: list(RECIPES).index(row[1][0])))
 
 
 def run(name, recipe, params, clips, options, work):
@@ -80,7 +87,7 @@ def line(name, report):
         found = beside.loc[reference]
         gain = interval(found["gain"], found["gain_low"], found["gain_high"], "+")
         cells.append(f"{100 * found['WAF']:4.1f}  {gain}")
-    return f"{name:20s}{report.facts['n_repeats']:2d} " + "   ".join(cells)
+    return f"{name:26s}{report.facts['n_repeats']:2d} " + "   ".join(cells)
 
 
 def interval(score, low, high, sign=""):
@@ -120,7 +127,7 @@ def report_all(options, work):
         f"{100 * known:.1f}. In brackets 95 % of the bootstrap.",
         "n: seeds; sd: of the seeds. LR: logistic regression.",
         "",
-        f"{'':20s}{'n':>2s}   {'WF1':20s}{'sd':7s}{'best alone':13s}"
+        f"{'':26s}{'n':>2s}   {'WF1':20s}{'sd':7s}{'best alone':13s}"
         f"{CONCAT + ', gain':31s}{PRODUCT}, gain",
     ]
     print("\n".join(lines), flush=True)
