@@ -18,6 +18,7 @@ from skmer.datasets._ravdess_files import (
     archive_names,
     complete,
     cure,
+    find_archives,
     find_trials,
     trial_names,
 )
@@ -85,8 +86,8 @@ def fetch_ravdess(
     actors : array-like of int, default=None
         Actors, 1 to 24. None: all.
     download_if_missing : bool, default=True
-        False uses what is there: archives that lie in ``ravdess`` are unpacked,
-        nothing is downloaded.
+        False uses what is there: archives that lie in ``data_home`` or ``ravdess``
+        are unpacked, nothing is downloaded.
     n_retries : int, default=3
         How often a connection that brings nothing is tried again.
     delay : float, default=1.0
@@ -166,8 +167,8 @@ def fetch_ravdess(
     root, folder = _folders(data_home)
     found = find_trials(root, modality) if root.is_dir() else {}
     missing = [trial for trial in wanted if trial not in found]
-    archives = [folder / name for name in archive_names(missing, modality)]
-    if missing and (download_if_missing or any(map(Path.is_file, archives))):
+    archives = find_archives(archive_names(missing, modality), root, folder)
+    if missing and (download_if_missing or archives):
         patience = Patience(int(n_retries), float(delay))
         source = url if download_if_missing else None
         complete(wanted, modality, root, folder, source, patience, verbose)
@@ -228,8 +229,8 @@ def _tell(missing, wanted, modality, root, folder, downloaded):
     if downloaded:
         raise DataFileError(
             f"{', '.join(names[:3])} lack {len(missing)} recordings that they should "
-            f"hold, such as {missing[0]}. If you put them into {folder} yourself, "
-            "delete them there and call again."
+            f"hold, such as {missing[0]}. If you put them into {root} or {folder} "
+            "yourself, delete them there and call again."
         )
     what = f"{len(missing)} of {len(wanted)} recordings ({modality}) are not in {root}"
     if len(missing) == len(wanted):

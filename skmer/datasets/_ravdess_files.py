@@ -7,7 +7,6 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 from tqdm.auto import tqdm
 
@@ -138,6 +137,25 @@ def archive_names(trials, modality):
     return sorted(names)
 
 
+def find_archives(names, root, folder):
+    """Return which archives are there, where they are looked for.
+
+    Parameters
+    ----------
+    names : list of str
+        Their names.
+    root, folder : Path
+        Where files are looked for, and the folder below it for what is downloaded.
+
+    Returns
+    -------
+    found : dict of str to Path
+        By name.
+    """
+    paths = [place / name for place in (root, folder) for name in names]
+    return {path.name: path for path in paths if path.is_file()}
+
+
 def complete(wanted, modality, root, folder, url, patience, verbose):
     """Unpack the archives that lack, downloading those that are not there.
 
@@ -166,12 +184,12 @@ def complete(wanted, modality, root, folder, url, patience, verbose):
         # Another process may have been here meanwhile
         missing = set(wanted) - set(find_trials(root, modality))
         names = archive_names(missing, modality)
-        local = [name for name in names if (folder / name).is_file()]
+        local = find_archives(names, root, folder)
         record = _kept_record(folder, url)
-        for name in local:
+        for path in local.values():
             if record is not None:
-                _check(folder / name, record)
-            unpack(folder / name, folder / Path(name).stem)
+                _check(path, record)
+            unpack(path, folder / path.stem)
         remote = [name for name in names if name not in local]
         if url is None or not remote:
             return

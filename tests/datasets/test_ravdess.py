@@ -137,13 +137,13 @@ def test_files_go_below_the_data_home_of_the_settings(server):
 
 
 def test_an_interrupted_download_goes_on(server, tmp_path):
-    size = len(server.files[AUDIO])
+    size = len(server.files["Video_Speech_Actor_03.zip"])
     server.answers = [Answer(sent=size // 2), Answer(status=503), Answer(status=503)]
-    kwargs = {"data_home": tmp_path, "modality": "audio", "url": server.url}
+    kwargs = {"data_home": tmp_path, "actors": [3], "url": server.url, "delay": 0.01}
     with pytest.raises(OSError, match="what has come so far is kept") as caught:
-        fetch_ravdess(**kwargs, n_retries=1, delay=0.01)
+        fetch_ravdess(**kwargs, n_retries=1)
     assert "503" in str(caught.value)
-    assert len(fetch_ravdess(**kwargs).data) == 1440
+    assert len(fetch_ravdess(**kwargs).data) == 60
     assert server.requests[-1].range == f"bytes={size // 2}-"
     assert server.n_records == 1
 
@@ -185,6 +185,20 @@ def test_without_a_network_the_cure_is_told(tmp_path, monkeypatch):
     assert f"put them into {tmp_path / 'ravdess'}" in message
 
 
+def test_archives_beside_the_folder_of_downloads(files, tmp_path):
+    name = "Video_Speech_Actor_03.zip"
+    (tmp_path / name).write_bytes(files[name])
+    for download in (False, True):
+        clips = fetch_ravdess(
+            data_home=tmp_path,
+            actors=[3],
+            download_if_missing=download,
+            url="http://127.0.0.1:9/7",
+        )
+        assert len(clips.data) == 60 and (tmp_path / name).exists()
+        shutil.rmtree(tmp_path / "ravdess")
+
+
 def test_archives_got_by_other_means(files, tmp_path):
     folder = tmp_path / "ravdess"
     folder.mkdir()
@@ -209,16 +223,16 @@ def test_archives_got_by_other_means_are_checked(server, files, tmp_path):
 
 
 def test_files_that_were_lost_come_again(server, tmp_path):
-    kwargs = {"data_home": tmp_path, "modality": "audio", "url": server.url}
-    paths = fetch_ravdess(**kwargs).data["audio"]
+    kwargs = {"data_home": tmp_path, "actors": [3], "url": server.url}
+    paths = fetch_ravdess(**kwargs).data["video"]
     os.unlink(paths.iloc[7])
     with open(paths.iloc[9], "wb"):
         pass
     kept = os.stat(paths.iloc[8]).st_mtime_ns
-    assert fetch_ravdess(**kwargs).data["audio"].equals(paths)
+    assert fetch_ravdess(**kwargs).data["video"].equals(paths)
     assert os.path.getsize(paths.iloc[7]) and os.path.getsize(paths.iloc[9])
     assert os.stat(paths.iloc[8]).st_mtime_ns == kept
-    assert _asked(server) == [AUDIO, AUDIO]
+    assert _asked(server) == ["Video_Speech_Actor_03.zip"] * 2
 
 
 def test_an_archive_with_less_than_it_should_hold(server, tmp_path):
