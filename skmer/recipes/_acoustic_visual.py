@@ -67,7 +67,8 @@ def make_acoustic_visual(
         ``"paper"``: :class:`~skmer.encoders.AdaptedSpeechEncoder` on Chinese
         HuBERT-large, in place of the step ``adapt``; CLIP ViT-L/14; and the hidden
         states of Qwen2.5-7B, all from the Hugging Face hub.
-        A dict gives transformers for the columns ``audio``, ``video``, ``text``.
+        A dict gives transformers for the columns ``audio``, ``video``, ``text``, which
+        keep settings of their own; those of no stream are not used.
         None leaves the steps before ``adapt`` out: X is then a feature frame whose
         column names begin with the streams.
     streams : str or sequence of str, default=("audio", "video", "text")
@@ -143,10 +144,20 @@ def make_acoustic_visual(
     clips                   labelled or not          with y = None
     Baichuan2-13B           Qwen2.5-7B               transformers 5 does not run the
                                                      code Baichuan2 comes with
-    attention over three    the same, weight decay   features outnumber clips where
-    modalities              0.03                     there are hundreds of these
-    epochs are not given    last epoch               the best one of the fold that is
-                                                     reported flatters the score
+    faces by OpenFace       by OpenCV: the encoder's nothing to install
+                            ``face_detector=``
+    attention over codes    128 wide, learning rate  features outnumber clips where
+    256 wide, learning      1e-3, weight decay 0.03  there are hundreds of these
+    rate 1e-4
+    adapters 128 wide,      32 wide in the step      as above; "paper" has the
+    alignment in batches    ``adapt``; batches of    paper's adapters
+    of 1,024                256
+    all streams of a clip   in training some hidden  a clip may lack some
+                            at random
+    epochs are not given    best for a tenth of the  the best one of the fold that is
+                            training clips in        reported flatters the score
+                            adapter and alignment,
+                            then the last
     ======================= ======================== ================================
 
     Features of Baichuan2 that were computed elsewhere come in by
@@ -155,7 +166,12 @@ def make_acoustic_visual(
     paper's Table 2, is ``streams=("audio", "video")`` and then
     ``set_params(fuse__streams=("video",))``. With "paper",
     ``set_params(encode__audio__layers=18)`` adapts layer 18 alone, or takes it where
-    nothing is adapted.
+    nothing is adapted. The speaker of each training clip, where known, keeps that tenth
+    apart: ``set_params(adapt__groups=..., align__groups=...)``, Series by clip id;
+    ``fuse__groups`` makes the net more robust.
+
+    Features alone are ``model[:2].fit_transform(clips, y)``, where there are no
+    annotators; ``encoders=None`` takes them. With "paper" they have learnt from ``y``.
 
     Published weighted F1 (MER2024, cross-validation and test): HuBERT layers 16 to 21
     73.98 and 84.79, adapted 80.24 and 84.88, with CLIP 84.34 and 86.78, aligned 84.70

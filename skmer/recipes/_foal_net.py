@@ -50,7 +50,8 @@ def make_foal_net(
         (:class:`~skmer.encoders.VisualEncoder` with ``pooling=None``), nothing to
         download. ``"paper"``: the frames of WavLM-large and the CLIP ViT-L/14
         embeddings of 32 faces, from the Hugging Face hub.
-        A dict gives transformers for the columns ``audio``, ``video``, ``text``.
+        A dict gives transformers for the columns ``audio``, ``video``, ``text``, which
+        keep settings of their own; those of no stream are not used.
         None leaves the steps before ``fuse`` out: X is then a frame of sequences whose
         column names begin with the streams.
     streams : str or sequence of str, default=("audio", "video")
@@ -108,10 +109,12 @@ def make_foal_net(
     ======================= ======================== ================================
     WavLM-large, in the     "paper": frozen; any     its training needs a GPU; see
     code fine-tuned         other encoder fits in    below for doing so
-    CLIP of all pictures    32 of them, of the       a face hardly changes from one
-    of a half of the frame  face                     picture to the next
-    frames of the sound     "offline": windows of    descriptors of 10 ms know
-                            1 s                      nothing of their movement
+    CLIP of 180 pictures,   of 32 in "paper", 8      a face hardly changes from one
+    the speaker's half of   "offline"; of the face   picture to the next; the frame
+    the frame, no face      (found by OpenCV)        is ``streams=("audio",
+                                                     "video__frame")``
+    frames of the sound,    "offline": windows of    descriptors of 10 ms know
+    of its first 6 s        1 s; all of the sound    nothing of their movement
     raw steps               z-scores by training     streams differ in scale by
                             steps, in the net        orders of magnitude
     alignment sums over     mean over them, a        the sum outweighs the labels'
@@ -119,9 +122,13 @@ def make_foal_net(
     weight of matching      0.1                      the code's; the paper names no
     0.01, in the code 0.1                            reason for its own
     1,024 and 768 wide,     64 wide, dropout 0.3,    for hundreds of clips and a
-    learning rate 1e-4      learning rate 1e-3       CPU: half the time of 128 wide
+    learning rate 1e-4,     learning rate 1e-3,      CPU: half the time of 128 wide
+    batches of 64           batches of 32
+    both streams of a clip  in training some hidden  a clip may lack one
+                            at random
     epoch that is best on   last of 30 epochs        the best one of the fold that is
-    the test session                                 reported flatters the score
+    the test session, of                             reported flatters the score
+    40
     ======================= ======================== ================================
 
     ``set_params(fuse__train_split=0.1)`` chooses the epoch on a tenth of the training
@@ -129,7 +136,9 @@ def make_foal_net(
     fuse__projection_size=512, fuse__dropout=0.0``. To train WavLM too, give the sound
     itself as sequences (``audio__sound``, an array of samples in each cell) and
     ``fuse__audio_backbone="microsoft/wavlm-large"``, see
-    :class:`~skmer.fusion.CrossAttentionFusionClassifier`.
+    :class:`~skmer.fusion.CrossAttentionFusionClassifier`. Sequences alone are
+    ``model[:2].fit_transform(clips)``, where there are no annotators;
+    ``encoders=None`` takes them.
 
     Published balanced and plain accuracy (IEMOCAP, four emotions, five sessions):
     WavLM 77.68 and 77.25, fusion without further losses 77.85 and 77.31, aligned 79.31

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, ParameterGrid, cross_val_score
 
 from skmer.encoders import TextEncoder
@@ -55,6 +57,23 @@ def test_on_a_feature_frame(features):
     }
     with pytest.raises(MissingStreamError, match="text"):
         model.fit(X.drop(columns=[c for c in X if c.startswith("text")]), y)
+
+
+def test_calibration_makes_sound_probabilities_of_the_same_predictions():
+    rng = np.random.default_rng(0)
+    y = np.tile(["sad", "glad"], 50)
+    X = pd.DataFrame(rng.normal(size=(100, 300)) + (y == "sad")[:, None] * 0.05)
+    X.columns = [f"{stream}__{i}" for i in range(150) for stream in ("audio", "text")]
+    learn, test = slice(0, 40), slice(40, 100)
+    model = make_mertools_attention(
+        encoders=None, streams=("audio", "text"), random_state=0
+    )
+    plain = clone(model).fit(X[learn], y[learn])
+    calibrated = CalibratedClassifierCV(model, method="temperature", ensemble=False)
+    calibrated.fit(X[learn], y[learn])
+    np.testing.assert_array_equal(calibrated.predict(X[test]), plain.predict(X[test]))
+    losses = [log_loss(y[test], m.predict_proba(X[test])) for m in (plain, calibrated)]
+    assert losses[0] > 3 and losses[1] < 0.75
 
 
 def test_on_paths_and_on_a_frame_of_clips(small_clips, tmp_path):
