@@ -14,6 +14,7 @@ from skmer.encoders import (
 )
 from skmer.fusion import AttentionFusionClassifier
 from skmer.recipes._common import (
+    check_switches,
     clip_steps,
     regions_of,
     several,
@@ -115,8 +116,8 @@ def make_acoustic_visual(
     Raises
     ------
     ValueError
-        If ``encoders`` is none of the above or lacks a modality, or ``streams`` names
-        none.
+        If ``encoders`` is none of the above or lacks a modality, ``streams`` names
+        none, or a switch is neither True nor False.
 
     See Also
     --------
@@ -197,6 +198,7 @@ def make_acoustic_visual(
     >>> [name for name, _ in make_acoustic_visual().steps]
     ['clips', 'encode', 'adapt', 'align', 'scale', 'fuse']
     """
+    check_switches(adapt=adapt, align=align)
     streams = stream_names(streams)
     sound, pictures = (
         next((name for name in streams if modality_of(name) == modality), None)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from inspect import isclass
 from numbers import Integral
 
+import numpy as np
 from sklearn.compose import ColumnTransformer
 
 from skmer._streams import modality_of
@@ -54,6 +55,24 @@ def stream_names(streams):
     if len(set(names)) < len(names):
         raise ValueError(f"streams names a stream twice. Got {names!r}.")
     return names
+
+
+def check_switches(**switches):
+    """Refuse what is neither True nor False, such as the word no.
+
+    Parameters
+    ----------
+    **switches : object
+        What was given, by the name of the parameter.
+
+    Raises
+    ------
+    ValueError
+        If one is no boolean.
+    """
+    for name, value in switches.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{name} must be True or False. Got {value!r}.")
 
 
 def regions_of(streams):

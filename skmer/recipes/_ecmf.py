@@ -6,7 +6,7 @@ from sklearn.preprocessing import StandardScaler
 from skmer.ensemble import VariantVotingClassifier
 from skmer.fusion import ModalTokenFusionClassifier
 from skmer.preprocessing import SplitStandardScaler
-from skmer.recipes._common import clip_steps, stream_names
+from skmer.recipes._common import check_switches, clip_steps, stream_names
 from skmer.recipes._mer2025 import (
     STREAMS,
     check_option,
@@ -192,6 +192,7 @@ def make_ecmf(
     """
     check_option("variant", variant, ("sound", "paper"))
     check_option("norm", norm, ("train", "split"))
+    check_switches(ensemble=ensemble)
     streams = stream_names(streams)
     steps = clip_steps(
         encoders,

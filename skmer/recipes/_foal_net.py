@@ -4,7 +4,13 @@ from imblearn.pipeline import Pipeline
 
 from skmer.encoders import AcousticEncoder, SpeechEncoder, TextEncoder, VisualEncoder
 from skmer.fusion import CrossAttentionFusionClassifier
-from skmer.recipes._common import clip_steps, regions_of, several, stream_names
+from skmer.recipes._common import (
+    check_switches,
+    clip_steps,
+    regions_of,
+    several,
+    stream_names,
+)
 
 # The paper gives one setting and no search space; this one is ours.
 PARAM_GRID = {
@@ -95,8 +101,8 @@ def make_foal_net(
     Raises
     ------
     ValueError
-        If ``encoders`` is none of the above or lacks a modality, or ``streams`` names
-        none.
+        If ``encoders`` is none of the above or lacks a modality, ``streams`` names
+        none, or a switch is neither True nor False.
 
     See Also
     --------
@@ -170,6 +176,7 @@ def make_foal_net(
     >>> [name for name, _ in make_foal_net().steps]
     ['clips', 'encode', 'fuse']
     """
+    check_switches(align=align, match=match)
     streams = stream_names(streams)
     steps = clip_steps(
         encoders,

@@ -1,5 +1,6 @@
 """MR-CCL: over-sampling, contrast without labels, self-training and votes."""
 
+import numpy as np
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -7,7 +8,12 @@ from sklearn.preprocessing import StandardScaler
 from skmer.encoders import SpeechEncoder, TextEncoder, VisualEncoder
 from skmer.fusion import AttentionFusionClassifier, ContrastiveFusionClassifier
 from skmer.over_sampling import LabeledSampler, at_least
-from skmer.recipes._common import clip_steps, regions_of, stream_names
+from skmer.recipes._common import (
+    check_switches,
+    clip_steps,
+    regions_of,
+    stream_names,
+)
 from skmer.semi_supervised import AgreementSelfTrainingClassifier
 
 # 850 and 1,000 clips beside 1,248 of the largest class, in the first and second step.
@@ -115,7 +121,7 @@ def make_mr_ccl(
     ------
     ValueError
         If ``encoders`` is none of the above or lacks a modality, ``streams`` names
-        none, or ``oversample`` is no such number.
+        none, ``oversample`` is no such number, or a switch is neither True nor False.
 
     See Also
     --------
@@ -191,6 +197,7 @@ def make_mr_ccl(
     >>> [name for name, _ in make_mr_ccl().steps]
     ['clips', 'encode', 'scale', 'classify']
     """
+    check_switches(pretrain=pretrain, noise=noise, self_training=self_training)
     streams = stream_names(streams)
     steps = clip_steps(
         encoders,
@@ -231,9 +238,11 @@ def make_mr_ccl(
 
 def _samplers(oversample):
     """Return the samplers of both steps of the training."""
-    if oversample is False:
-        return None, None
-    wanted = _SHARES if oversample is True else (oversample, oversample)
+    wanted = (oversample, oversample)
+    if isinstance(oversample, (bool, np.bool_)):
+        if not oversample:
+            return None, None
+        wanted = _SHARES
     return tuple(
         LabeledSampler(RandomOverSampler(sampling_strategy=at_least(share)))
         for share in wanted

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 
+import numpy as np
 import pandas as pd
 import pytest
 from imblearn.pipeline import Pipeline
@@ -96,3 +97,19 @@ def test_pictures_of_the_paper_are_of_the_streams_that_are_named(name):
     parts = {name: part for name, part, _ in model.named_steps["encode"].transformers}
     names = parts["video"].set_params(model=image_model("clip")).get_feature_names_out()
     assert {name.partition("__")[0] for name in names} == {"face", "frame"}
+
+
+@by_name
+def test_switches_that_are_neither_on_nor_off(name):
+    make = RECIPES[name].make
+    switches = [
+        parameter.name
+        for parameter in inspect.signature(make).parameters.values()
+        if isinstance(parameter.default, bool) and parameter.name not in COMMON
+    ]
+    for switch in switches:
+        with pytest.raises(ValueError, match="Got 'no'"):
+            make(**{switch: "no"})
+        assert make(**{switch: np.False_}).get_params().keys() == (
+            make(**{switch: False}).get_params().keys()
+        )
