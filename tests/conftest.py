@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,18 @@ def shared_data():
     return folder
 
 
+@pytest.fixture(scope="session")
+def _cache_folders(tmp_path_factory):
+    # pytest lists all folders beside a new one, which thousands make slow
+    folder = tmp_path_factory.mktemp("skmer-caches")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
+def _own_cache(_cache_folders, monkeypatch):
     """Keep every test away from the user's caches."""
-    folder = tmp_path_factory.mktemp("skmer-cache")
+    folder = next(_cache_folders)
+    folder.mkdir()
     monkeypatch.setenv("SKMER_CACHE_DIR", str(folder / "features"))
     monkeypatch.setenv("SKMER_DATA_HOME", str(folder / "data"))
 
