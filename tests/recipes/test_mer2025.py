@@ -185,14 +185,12 @@ def test_a_search_on_clips(make, small_clips, cache):
     split = [(np.arange(4), np.arange(4, 6))]
     search = GridSearchCV(model, {name: values[:2]}, cv=split, error_score="raise")
     search.fit(small_clips.paths, y)
-    assert len(search.cv_results_["params"]) == 2
+    assert np.isfinite(search.cv_results_["mean_test_score"]).sum() == 2
     best = search.best_estimator_
     from_frame = clone(best).fit(small_clips.data, y).predict_proba(small_clips.data)
     np.testing.assert_array_equal(search.predict_proba(small_clips.paths), from_frame)
     frame = best[:2].transform(small_clips.paths)
     assert {column.rpartition("__")[0] for column in frame} == set(STREAMS)
-    scores = cross_val_score(best, small_clips.paths, y, cv=3, error_score="raise")
-    assert np.isfinite(scores).all()
 
 
 @both
