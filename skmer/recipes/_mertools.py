@@ -106,8 +106,8 @@ def make_mertools_attention(
                            statistics              orders of magnitude
     weight decay 1e-5      1e-3                    features outnumber clips where
                                                    there are hundreds of these
-    settings drawn at      128 wide, dropout 0.3,  within its search space; more
-    random, 100 epochs     1e-3, 30 epochs         epochs fit noise of few clips
+    settings drawn at      128 wide, dropout 0.3,  one point of its search space;
+    random, 100 epochs     1e-3, 30 epochs         all of it is named below
     all streams of a clip  in training some are    a clip may lack some
                            hidden at random
     no seed, folds drawn   ``random_state``, any   scores can be repeated
