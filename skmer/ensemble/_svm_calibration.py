@@ -1,6 +1,7 @@
 """Probabilities from the scores of support vector machines."""
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 
@@ -58,4 +59,6 @@ def fit_calibrator(scores, codes, n_classes, method, sample_weight=None):
     calibrator = CalibratedClassifierCV(
         _Scores(n_classes), method=method, cv=[(every, every)], ensemble=False
     )
-    return calibrator.fit(np.where(absent[:, None], 0.0, scores), codes, weights)
+    # Routing would ask for a request of weights, which are no business of others here
+    with config_context(enable_metadata_routing=False):
+        return calibrator.fit(np.where(absent[:, None], 0.0, scores), codes, weights)

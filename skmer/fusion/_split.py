@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 
 from skmer.utils._clip_ids import unit_codes
-from skmer.utils._folds import stratified_folds
+from skmer.utils._folds import learnt_and_watched
 
 
 def inner_split(train_split, codes, clips, groups, seed):
@@ -57,7 +57,7 @@ def inner_split(train_split, codes, clips, groups, seed):
             f"train_split={train_split!r} cannot be stratified: no class has "
             f"{n_splits} labelled rows. Fit on more clips or pass train_split=None."
         )
-    return stratified_folds(codes, units, n_splits, seed)[0]
+    return learnt_and_watched(codes, units, n_splits, seed)
 
 
 def _first(splitter, codes, units):

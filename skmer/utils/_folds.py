@@ -35,9 +35,27 @@ def watched_rows(codes, units, share, seed):
         return np.empty(0, dtype=np.int64)
     # Of classes as small as that, a larger share is watched.
     n_splits = min(max(2, round(1 / share)), most)
-    learn, rows = stratified_folds(codes, units, n_splits, seed)[0]
-    alone = ~np.isin(codes[rows], codes[learn])
-    return rows[~np.isin(units[rows], units[rows[alone]])]
+    return learnt_and_watched(codes, units, n_splits, seed)[1]
+
+
+def learnt_and_watched(codes, units, n_splits, seed):
+    """Divide rows into some to learn from and a fold to watch.
+
+    Parameters
+    ----------
+    codes, units, n_splits, seed
+        As for :func:`stratified_folds`.
+
+    Returns
+    -------
+    learn, watch : ndarray of int64
+        Its first division. Units that alone have a class are learnt from: nobody could
+        tell it otherwise.
+    """
+    learn, watch = stratified_folds(codes, units, n_splits, seed)[0]
+    alone = ~np.isin(codes[watch], codes[learn])
+    spared = np.isin(units[watch], units[watch[alone]])
+    return np.sort(np.append(learn, watch[spared])), watch[~spared]
 
 
 def stratified_folds(codes, units, n_splits, seed):

@@ -10,6 +10,7 @@ import pytest
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import make_pipeline as make_imb_pipeline
 from leaks import changed_rows, differences
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import make_blobs, make_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -714,3 +715,12 @@ def test_too_few_steps_are_warned_of():
         model.fit(X, y)
     assert model.n_iter_ == 1
     assert model.set_params(max_iter=-1).fit(X, y).n_iter_ > 1
+
+
+def test_routing_of_metadata_changes_nothing():
+    X, y = drawn(3, n_rows=60)
+    model = SVMEnsembleClassifier(n_seeds=2, voting="soft", random_state=0)
+    expected = clone(model).fit(X, y).predict_proba(X)
+    with config_context(enable_metadata_routing=True):
+        routed = clone(model).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(routed, expected)

@@ -72,3 +72,12 @@ def test_a_splitter_is_taken_at_its_word_unless_it_divides_a_clip():
 def test_what_cannot_be_split_is_refused_with_the_reason(clips, groups, message):
     with pytest.raises(ValueError, match=message):
         inner_split(5, np.array([0, 1, 0, 1]), clips, groups, 0)
+
+
+def test_the_only_clip_of_a_class_is_learnt_from():
+    for place in range(20):
+        codes = np.tile([0, 2], 10)
+        codes[place] = 1
+        learn, watch = inner_split(0.2, codes, None, None, 0)
+        assert place in learn and place not in watch and len(watch) >= 3
+        assert sorted([*learn, *watch]) == list(range(20))
