@@ -59,6 +59,11 @@ class StreamPredictor(LabelledScore, SavedState, StreamNet):
         kinds = {} if reset else self._stream_kinds
         if holding or any(sequences for sequences, _ in kinds.values()):
             validate_data(self, X, skip_check_array=True, reset=reset)
+            if not len(X):
+                raise ValueError(
+                    f"Found array with 0 sample(s) while a minimum of 1 is required by "
+                    f"{type(self).__name__}."
+                )
             return CellTable.of(X)
         return validate_data(
             self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=reset

@@ -116,6 +116,11 @@ def test_a_missing_stream_changes_only_its_clip(data, fitted):
         small().fit(holes, y)
 
 
+def test_no_clips_are_an_error_in_words(data, fitted):
+    with pytest.raises(ValueError, match=r"0 sample\(s\) while a minimum of 1 is"):
+        fitted.predict(data[0].iloc[:0])
+
+
 def test_the_order_of_streams_and_unlabelled_rows_change_nothing(data, fitted):
     X, y = data
     turned = X[["video__frames", "audio__frames"]]
