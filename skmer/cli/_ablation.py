@@ -1,22 +1,23 @@
 """``skmer ablation``: a paper's ablation table on a table of clips."""
 
-import shutil
 from pathlib import Path
 
 from skmer.cli._arguments import (
     add_groups,
     add_output,
+    add_reading,
+    add_seeds,
     add_table,
     add_work,
     names,
     number_from,
 )
 from skmer.cli._clips import load_table
-from skmer.cli._console import UsageError, note, result, shows_bars
-from skmer.cli._folds import groups_of
+from skmer.cli._console import UsageError, note, plainly, result, shows_bars
+from skmer.cli._folds import check_number, groups_of
 from skmer.cli._output import check_folder
 from skmer.cli._parser import add_command
-from skmer.cli._recipe import cache_of
+from skmer.cli._recipe import cache_of, check_machine
 
 TABLES = (
     "mmef-net",
@@ -45,7 +46,8 @@ _EXAMPLE = """
     random settings, judged by its best epochs on the folds that are reported, run six
     times again. It takes more than 50 times as long.
 
-    A run that was stopped goes on where it was when it is started again.
+    A run that was stopped goes on where it was when it is started again. With other
+    clips or settings it takes --overwrite, which removes files of skmer alone.
 """
 
 
@@ -75,13 +77,7 @@ def add_parser(subparsers):
         "--cv", metavar="N", type=number_from(2), default=5, help="number of folds (5)"
     )
     add_groups(group)
-    group.add_argument(
-        "--seeds",
-        metavar="N",
-        type=number_from(1),
-        default=1,
-        help="how often each fold is fitted, with other seeds (1)",
-    )
+    add_seeds(group)
     group.add_argument(
         "--protocol",
         choices=("honest", "mertools"),
@@ -100,18 +96,7 @@ def add_parser(subparsers):
             help=f"{what} ({usual})",
         )
     group = parser.add_argument_group("how clips are read")
-    group.add_argument(
-        "--encoders",
-        choices=("offline", "paper"),
-        default="offline",
-        help="offline: nothing to download (offline); paper: the models of the paper, "
-        "from the Hugging Face hub",
-    )
-    group.add_argument(
-        "--sidecar-text",
-        action="store_true",
-        help="read words from .txt, .srt or .vtt files beside the clips",
-    )
+    add_reading(group)
     add_work(parser)
     parser.set_defaults(
         kept="Features are in the cache, finished folds in the folder of the table"
@@ -133,18 +118,12 @@ def run(args):
             f"The folder {args.output!r} holds other files. Name a new one."
         )
     check_folder(folder, args.output)
-    clips = load_table(args, groups=groups_of(args))
+    more = _check_rows(args)
+    check_machine(args)
+    clips = load_table(args, groups=groups_of(args), classes=True)
+    check_number(args, clips, more=more)
     note(args, f"Running the table of {args.table}.")
-    try:
-        report = _ablation(args, clips)
-    except (ValueError, FileExistsError) as error:
-        # Folds of the same rows are gone on from, with --overwrite too
-        if not args.overwrite or "another evaluation" not in str(error):
-            raise
-        for row in folder.glob("[0-9][0-9]-*"):
-            shutil.rmtree(row / "finished", ignore_errors=True)
-            (row / "report.json").unlink(missing_ok=True)
-        report = _ablation(args, clips)
+    report = _ablation(args, clips)
     result(report.to_markdown().rstrip("\n"))
     result(f"\nThe table is {folder / 'ablation.md'}")
 
@@ -153,16 +132,23 @@ def _is_foreign(path):
     return not (path.name.startswith("ablation.") or path.name[:2].isdigit())
 
 
-def _ablation(args, clips):
-    from skmer.evaluation import ablation
+def _check_rows(args):
+    """Refuse rows that are not there; return how many folds more some have."""
     from skmer.evaluation._ladders import LADDERS
 
-    known = [row.name for row in LADDERS[args.table].rows]
+    rows = LADDERS[args.table].rows
+    known = [row.name for row in rows]
     unknown = [name for name in args.rows or () if name not in known]
     if unknown:
         raise UsageError(
             f"--rows: the table has no row {unknown[0]!r}, but {', '.join(known)}."
         )
+    return max(row.more_folds for row in rows if row.name in (args.rows or known))
+
+
+def _ablation(args, clips):
+    from skmer.evaluation import ablation
+    from skmer.evaluation._resume import AnotherEvaluationError
 
     data = clips.data
     there = {
@@ -170,25 +156,29 @@ def _ablation(args, clips):
         "video": data["video"].notna().any(),
         "text": args.sidecar_text or data["text"].notna().any(),
     }
-    return ablation(
-        args.table,
-        data,
-        clips.target,
-        encoders=args.encoders,
-        streams=tuple(name for name, known in there.items() if known),
-        cv=args.cv,
-        groups=None if args.groups == "none" else clips.groups,
-        n_repeats=args.seeds,
-        rows=args.rows,
-        protocol=args.protocol,
-        n_draws=args.draws,
-        n_reruns=args.reruns,
-        sidecar_text=args.sidecar_text,
-        cache=cache_of(args),
-        on_error=args.on_error,
-        device=args.device,
-        n_jobs=args.n_jobs,
-        random_state=args.seed,
-        verbose=shows_bars(args),
-        folder=args.output,
-    )
+    try:
+        return ablation(
+            args.table,
+            data,
+            clips.target,
+            encoders=args.encoders,
+            streams=tuple(name for name, known in there.items() if known),
+            cv=args.cv,
+            groups=clips.groups,
+            n_repeats=args.seeds,
+            rows=args.rows,
+            protocol=args.protocol,
+            n_draws=args.draws,
+            n_reruns=args.reruns,
+            sidecar_text=args.sidecar_text,
+            cache=cache_of(args),
+            on_error=args.on_error,
+            device=args.device,
+            n_jobs=args.n_jobs,
+            random_state=args.seed,
+            verbose=shows_bars(args),
+            folder=args.output,
+            overwrite=args.overwrite,
+        )
+    except AnotherEvaluationError as error:
+        raise UsageError(plainly(error)) from error

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import codecs
 import json
 
 from skmer.cli._parser import near
@@ -56,17 +57,18 @@ def names(text):
     return found
 
 
-def number_from(least):
+def number_from(least, most=None):
     """Return a function that reads a whole number from ``least`` on."""
+    until = "on" if most is None else f"to {most}"
 
     def read(text):
         try:
             number = int(text)
         except ValueError:
             number = None
-        if number is None or number < least:
+        if number is None or number < least or (most is not None and number > most):
             raise argparse.ArgumentTypeError(
-                f"{text!r} must be a whole number from {least} on."
+                f"{text!r} must be a whole number from {least} {until}."
             )
         return number
 
@@ -76,6 +78,34 @@ def number_from(least):
 def jobs(text):
     """Return a number of processes: from 1 on, or -1 for all processors."""
     return -1 if text.strip() == "-1" else number_from(1)(text)
+
+
+def place(text):
+    """Return a path to write to; an empty one, of a variable not set, is none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty.")
+    return text
+
+
+def character(text):
+    """Return the one character that divides cells."""
+    text = "\t" if text == "\\t" else text
+    if len(text) != 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be one character, such as ';' or '\\t'."
+        )
+    return text
+
+
+def encoding(text):
+    """Return the name of an encoding that Python knows."""
+    try:
+        codecs.lookup(text)
+    except (LookupError, ValueError) as error:
+        raise argparse.ArgumentTypeError(
+            f"there is no encoding {text!r}; utf-8, gb18030 and cp1252 are some."
+        ) from error
+    return text
 
 
 def add_recipe(parser):
@@ -132,10 +162,16 @@ def add_table_options(group, *, labels=True):
         help="clips may lie outside of the folder that paths start from",
     )
     group.add_argument(
-        "--encoding", metavar="NAME", help="such as gb18030 or cp1252 (UTF-8)"
+        "--encoding",
+        metavar="NAME",
+        type=encoding,
+        help="such as gb18030 or cp1252 (UTF-8)",
     )
     group.add_argument(
-        "--delimiter", metavar="CHARACTER", help="between cells (seen from the header)"
+        "--delimiter",
+        metavar="CHARACTER",
+        type=character,
+        help="between cells (seen from the header)",
     )
 
 
@@ -149,9 +185,19 @@ def add_groups(group):
     )
 
 
-def add_features(parser, *, sets="--set fuse__hidden_size=64", on_error="raise"):
-    """Add how clips become features, and what all work has."""
-    group = parser.add_argument_group("how clips are read")
+def add_seeds(group):
+    """Add how often folds are fitted."""
+    group.add_argument(
+        "--seeds",
+        metavar="N",
+        type=number_from(1),
+        default=1,
+        help="how often each fold is fitted, with other seeds (1)",
+    )
+
+
+def add_reading(group):
+    """Add how clips are read, whatever is done with them."""
     group.add_argument(
         "--encoders",
         choices=("offline", "paper"),
@@ -160,16 +206,22 @@ def add_features(parser, *, sets="--set fuse__hidden_size=64", on_error="raise")
         "from the Hugging Face hub",
     )
     group.add_argument(
+        "--sidecar-text",
+        action="store_true",
+        help="read words from .txt, .srt or .vtt files beside the clips",
+    )
+
+
+def add_features(parser, *, sets="--set fuse__hidden_size=64", on_error="raise"):
+    """Add how clips become features, and what all work has."""
+    group = parser.add_argument_group("how clips are read")
+    add_reading(group)
+    group.add_argument(
         "--streams",
         metavar="A,B",
         type=names,
         help="such as audio,video,text or video__face (those of the recipe that the "
         "table has)",
-    )
-    group.add_argument(
-        "--sidecar-text",
-        action="store_true",
-        help="read words from .txt, .srt or .vtt files beside the clips",
     )
     group.add_argument(
         "--set",
@@ -208,7 +260,7 @@ def add_work(parser, *, on_error="raise", seed=True):
         group.add_argument(
             "--seed",
             metavar="N",
-            type=number_from(0),
+            type=number_from(0, 2**32 - 1),
             default=0,
             help="of all that is drawn: the same one gives the same results (0)",
         )
@@ -216,7 +268,9 @@ def add_work(parser, *, on_error="raise", seed=True):
 
 def add_output(parser, what, *, required=True):
     """Add where results are written."""
-    parser.add_argument("-o", "--output", metavar="PATH", required=required, help=what)
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", type=place, required=required, help=what
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what is there"
     )

@@ -8,7 +8,7 @@ from skmer.cli._console import UsageError, counted, note, plainly
 _NO_COLUMN = "\0"
 
 
-def load_table(args, *, labels=True, groups=None):
+def load_table(args, *, labels=True, groups=None, classes=False):
     """Read the table of clips that a command was given.
 
     Parameters
@@ -19,6 +19,8 @@ def load_table(args, *, labels=True, groups=None):
         Whether the table must have labels.
     groups : str or None, default=None
         Column of groups.
+    classes : bool, default=False
+        Whether the labels must be of two classes or more.
 
     Returns
     -------
@@ -41,6 +43,7 @@ def load_table(args, *, labels=True, groups=None):
             path_column=args.path_column,
             label_column=args.label_column if labels else _NO_COLUMN,
             group_column=groups,
+            fold_column=getattr(args, "fold_column", None),
             text_column=args.text_column,
             id_column=args.id_column,
             unlabelled=None if marks is None else tuple(filter(None, marks)),
@@ -52,6 +55,11 @@ def load_table(args, *, labels=True, groups=None):
     except (DataFileError, LookupError) as error:
         raise UsageError(plainly(error)) from error
     told = [counted(len(clips.data), "clip")]
+    if classes and len(clips.target_names) < 2:
+        raise UsageError(
+            f"{args.csv}: all labels are {clips.target_names[0]!r}. A model tells two "
+            "classes or more apart."
+        )
     if labels:
         told.append(f"{len(clips.target_names)} classes")
         without = sum(label is None for label in clips.target)

@@ -137,12 +137,18 @@ def _print_beside_bars(text):
         print(text, file=sys.stderr)
 
 
-def close_stdout():
-    """Write out what is printed; return False if whoever read it has gone."""
+def close_stdout(code):
+    """Write out what is printed, and return the exit code.
+
+    It is 141 if whoever read it has gone, and 1 if it cannot be written.
+    """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+        return code
+    except OSError as error:
         # Python writes what is left at exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"skmer: error: results cannot be printed: {error}", file=sys.stderr)
+        return 1

@@ -103,13 +103,15 @@ def _decoding(decoding):
 
 def _cache(cache):
     lines = _folder(cache)
-    if cache["exists"]:
+    if cache.get("exists"):
         size = cache["bytes"] / 2**20
         lines.append(f"{counted(cache['entries'], 'record')}, {size:,.1f} MiB")
     return lines
 
 
 def _folder(folder):
+    if "error" in folder:
+        return [f"cannot be looked at: {folder['error']}"]
     state = "exists" if folder["exists"] else "will be made when it is needed"
     may = "writable" if folder["writable"] else "NOT writable"
     disk = folder["network"] or "local disk"
@@ -132,6 +134,8 @@ def _extras(extras):
 
 
 def _models(models):
+    if "error" in models:
+        return [f"cannot be looked at: {models['error']}"]
     lines = [
         f"{'yes' if model['there'] else 'no ':<4} {name} "
         f"({', '.join(model['recipes'])})"

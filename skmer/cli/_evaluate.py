@@ -1,7 +1,6 @@
 """``skmer evaluate``: cross-validated scores of a recipe, in a report."""
 
 import os
-import shutil
 from pathlib import Path
 
 from skmer.cli._arguments import (
@@ -9,11 +8,12 @@ from skmer.cli._arguments import (
     add_groups,
     add_output,
     add_recipe,
+    add_seeds,
     add_table,
     number_from,
 )
 from skmer.cli._clips import load_table, streams_of
-from skmer.cli._console import UsageError, note, result, shows_bars
+from skmer.cli._console import UsageError, note, plainly, result, shows_bars
 from skmer.cli._folds import folds_of, groups_of
 from skmer.cli._output import check_folder
 from skmer.cli._parser import add_command
@@ -45,7 +45,8 @@ _EXAMPLE = """
       skmer evaluate mertools-attention clips.csv -o r4 --seeds 5 \\
           --set fuse__hidden_size=64 --set fuse__lr=0.001
 
-    A run that was stopped goes on where it was when it is started again.
+    A run that was stopped goes on where it was when it is started again. With other
+    clips or settings it takes --overwrite, which removes files of skmer alone.
 """
 
 
@@ -80,13 +81,7 @@ def add_parser(subparsers):
         help="column with the fold that a clip is tested in (fold, if it is there)",
     )
     add_groups(group)
-    group.add_argument(
-        "--seeds",
-        metavar="N",
-        type=number_from(1),
-        default=1,
-        help="how often each fold is fitted, with other seeds (1)",
-    )
+    add_seeds(group)
     for name, what in (
         ("references", "without the two plain references"),
         ("literature", "without the score of the best epoch, as papers report it"),
@@ -107,7 +102,7 @@ def add_parser(subparsers):
 def run(args):
     """Evaluate the recipe, write the report, print its scores."""
     _check_target(args)
-    clips = load_table(args, groups=groups_of(args))
+    clips = load_table(args, groups=groups_of(args), classes=True)
     streams = streams_of(args, streams_of_recipe(args.recipe), clips.data)
     model = make_model(args.recipe, args, streams, verbose=shows_bars(args))
     folds = folds_of(args, clips)
@@ -120,33 +115,29 @@ def run(args):
 
 def _evaluate(args, model, clips, folds):
     from skmer.evaluation import evaluate
+    from skmer.evaluation._resume import AnotherEvaluationError
 
-    finished = Path(args.output, "finished")
-    for last in (False, True):
-        try:
-            return evaluate(
-                model,
-                clips.data,
-                clips.target,
-                cv=folds,
-                groups=clips.groups,
-                n_repeats=args.seeds,
-                references=not args.no_references,
-                literature=not args.no_literature,
-                robustness=not args.no_robustness,
-                fit_alone=args.fit_alone,
-                n_jobs=args.n_jobs,
-                random_state=args.seed,
-                verbose=shows_bars(args),
-                name=args.recipe,
-                folder=args.output,
-            )
-        except (ValueError, FileExistsError) as error:
-            # Folds of the same evaluation are gone on from, with --overwrite too
-            if last or not args.overwrite or "another evaluation" not in str(error):
-                raise
-            shutil.rmtree(finished, ignore_errors=True)
-            Path(args.output, "report.json").unlink(missing_ok=True)
+    try:
+        return evaluate(
+            model,
+            clips.data,
+            clips.target,
+            cv=folds,
+            groups=clips.groups,
+            n_repeats=args.seeds,
+            references=not args.no_references,
+            literature=not args.no_literature,
+            robustness=not args.no_robustness,
+            fit_alone=args.fit_alone,
+            n_jobs=args.n_jobs,
+            random_state=args.seed,
+            verbose=shows_bars(args),
+            name=args.recipe,
+            folder=args.output,
+            overwrite=args.overwrite,
+        )
+    except AnotherEvaluationError as error:
+        raise UsageError(plainly(error)) from error
 
 
 def _check_target(args):

@@ -5,8 +5,19 @@ import os
 from skmer.cli._arguments import add_features, add_output, add_table
 from skmer.cli._clips import load_table, streams_of
 from skmer.cli._console import UsageError, counted, note, result
-from skmer.cli._features import add_encoders, encode, encoding_steps
-from skmer.cli._output import check_folder, check_target, replacing, write_table
+from skmer.cli._features import (
+    add_encoders,
+    encode,
+    encoding_steps,
+    refuse_sequences,
+)
+from skmer.cli._output import (
+    check_apart,
+    check_folder,
+    check_target,
+    replacing,
+    write_table,
+)
 from skmer.cli._parser import add_command
 from skmer.cli._recipe import streams_of_recipe
 
@@ -62,11 +73,20 @@ def run(args):
     clips = load_table(args, labels=False)
     streams = streams_of(args, streams_of_recipe(args.recipe), clips.data)
     steps = encoding_steps(args, streams)
-    _refuse_sequences(form, steps.named_steps["encode"])
+    if form != "folder":
+        refuse_sequences(
+            steps.named_steps["encode"],
+            "go to a folder: name -o without a suffix",
+        )
+    else:
+        _refuse_same_names(args, clips)
     features, failures = encode(steps, clips.data)
     _write(args, form, features)
+    path = _failures_path(args)
+    if not len(failures) and os.path.isfile(path):
+        # Of an earlier run, which --overwrite replaces
+        os.unlink(path)
     if len(failures):
-        path = _failures_path(args)
         write_table(failures, path, index=False)
         note(
             args,
@@ -109,16 +129,22 @@ def _check_output(args, form, suffix):
         )
     else:
         check_folder(args.output, args.output)
-    check_target(_failures_path(args), True)
+    check_target(_failures_path(args), args.overwrite)
+    check_apart([args.output, _failures_path(args)], [args.csv])
 
 
-def _refuse_sequences(form, union):
-    for name, encoder, _ in union.transformers:
-        if form != "folder" and getattr(encoder, "pooling", "mean") is None:
+def _refuse_same_names(args, clips):
+    """Refuse, before hours of work, clips whose files would have one name."""
+    from skmer.encoders._named_files import clip_name
+
+    seen = {}
+    for clip in map(str, clips.data.index):
+        other = seen.setdefault(clip_name(clip), clip)
+        if other != clip:
             raise UsageError(
-                f"The {name} encoder gives sequences (pooling=None), which go to a "
-                "folder: name -o without a suffix, or "
-                f"--set {name}__pooling=mean."
+                f"{other!r} and {clip!r} would be one file in a folder, "
+                f"{clip_name(clip)}.npy. Give clips other ids in a column id, or name "
+                "-o .parquet, .csv or .npz."
             )
 
 
@@ -137,12 +163,12 @@ def _write(args, form, features):
     if form == "csv":
         write_table(features, args.output)
         return
-    with replacing(args.output) as part:
+    with replacing(args.output, "wb") as file:
         if form == "parquet":
-            features.to_parquet(part)
+            features.to_parquet(file)
         else:
             np.savez(
-                part,
+                file,
                 features=features.to_numpy(dtype=np.float32),
                 names=np.array(features.columns.tolist(), dtype=str),
                 clips=np.array(features.index.tolist(), dtype=str),

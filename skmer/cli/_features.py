@@ -96,6 +96,30 @@ def _with_model(args, name, chosen):
     )
 
 
+def refuse_sequences(union, instead):
+    """Refuse encoders that give sequences where there must be numbers.
+
+    Parameters
+    ----------
+    union : ColumnTransformer
+        Unfitted, with an encoder a modality.
+    instead : str
+        What becomes of sequences, and how.
+
+    Raises
+    ------
+    UsageError
+        With the setting that makes numbers of them.
+    """
+    for name, encoder, _ in union.transformers:
+        for key, value in encoder.get_params(deep=True).items():
+            if key.rpartition("__")[2] == "pooling" and value in (None, "windows"):
+                raise UsageError(
+                    f"The {name} encoder gives sequences (pooling={value!r}), which "
+                    f"{instead}, or --set {name}__{key}=mean."
+                )
+
+
 def encode(steps, clips):
     """Return the features of clips, and what could not be read.
 

@@ -53,12 +53,7 @@ def run(args):
     _check_target(args)
     # Known before hours of work
     import_optional("skops.io", "skmer fit")
-    clips = load_table(args)
-    if len(clips.target_names) < 2:
-        raise UsageError(
-            f"{args.csv}: all labels are {clips.target_names[0]!r}. A model tells two "
-            "classes or more apart."
-        )
+    clips = load_table(args, classes=True)
     streams = streams_of(args, streams_of_recipe(args.recipe), clips.data)
     model = make_model(args.recipe, args, streams, verbose=shows_bars(args))
 

@@ -36,8 +36,7 @@ def folds_of(args, clips):
     given.append(args.fold_column is not None)
     if sum(given) > 1:
         raise UsageError("Give one of --cv, --fold-file and --fold-column.")
-    if args.groups == "none":
-        clips.groups = None
+    _leave_groups(args, clips)
     try:
         if args.fold_file is not None:
             folds = ReferenceFolds.read(args.fold_file)
@@ -54,15 +53,43 @@ def folds_of(args, clips):
     return folds
 
 
+def check_number(args, clips, *, more=0):
+    """Refuse a number of folds that the clips do not allow, and lone classes.
+
+    Parameters
+    ----------
+    args : Namespace
+        With cv and groups.
+    clips : Bunch
+        From :func:`skmer.datasets.load_clips`; groups are taken off it where none
+        are wanted.
+    more : int, default=0
+        Folds that are needed beside those asked for.
+
+    Raises
+    ------
+    UsageError
+        With the rows of the clips that are too few.
+    """
+    _leave_groups(args, clips)
+    _refuse_lone(args, clips)
+    _refuse_many(args, clips, more)
+
+
+def _leave_groups(args, clips):
+    if args.groups == "none":
+        clips.groups = None
+
+
 def _new_folds(args, clips):
     from skmer.model_selection import ReferenceFolds
 
-    _refuse_lone(args, clips)
     n_splits = args.cv
     if n_splits is None:
+        _refuse_lone(args, clips)
         n_splits = _fitting(args, clips)
     else:
-        _refuse_many(args, clips)
+        check_number(args, clips)
     folds = ReferenceFolds.from_labels(
         clips.target,
         clips=clips.data,
@@ -81,7 +108,7 @@ def _fitting(args, clips):
     label, rows = _smallest(clips)
     allowed = {f"the class {label!r} has {counted(len(rows), 'clip')}": len(rows)}
     if clips.groups is not None:
-        n_groups = clips.groups[clips.target != None].nunique()  # noqa: E711
+        n_groups = _n_groups(clips)
         allowed[f"there are {counted(n_groups, clips.groups.name)}"] = n_groups
     why, most = min(allowed.items(), key=lambda item: item[1])
     if most < _USUAL:
@@ -89,21 +116,31 @@ def _fitting(args, clips):
     return min(_USUAL, most)
 
 
-def _refuse_many(args, clips):
+def _n_groups(clips):
+    labelled = [label is not None for label in clips.target]
+    return clips.groups[labelled].nunique()
+
+
+def _refuse_many(args, clips, more=0):
     label, rows = _smallest(clips)
-    if len(rows) < args.cv:
+    wanted = args.cv + more
+    asked = f"--cv {args.cv}"
+    if more:
+        asked += f" (some rows of the table have {wanted} folds)"
+    if len(rows) < wanted:
+        fewer = f"Use --cv {len(rows) - more}, a" if len(rows) - more > 1 else "A"
         raise UsageError(
-            f"{clips.filename}: --cv {args.cv} needs {args.cv} clips of each class, "
-            f"{label!r} has {len(rows)} (rows {', '.join(rows)}). Use "
-            f"--cv {len(rows)}, add clips of it, give it the label of another class, "
-            "or leave its label empty, so that it counts as unlabelled."
+            f"{clips.filename}: {asked} needs {wanted} clips of each class, "
+            f"{label!r} has {len(rows)} (rows {', '.join(rows)}). {fewer}dd clips of "
+            "it, give it the label of another class, or leave its label empty, so "
+            "that it counts as unlabelled."
         )
-    if clips.groups is not None and clips.groups.nunique() < args.cv:
-        name = clips.groups.name
+    if clips.groups is not None and _n_groups(clips) < wanted:
+        name, n_groups = clips.groups.name, _n_groups(clips)
+        fewer = f"--cv {n_groups - more}, or " if n_groups - more > 1 else ""
         raise UsageError(
-            f"{clips.filename}: --cv {args.cv} needs as many {name}s, there are "
-            f"{clips.groups.nunique()} (column {name!r}). Use --cv "
-            f"{clips.groups.nunique()}, or --groups none, which lets a {name} be "
+            f"{clips.filename}: {asked} needs {wanted} of {name!r}, labelled clips "
+            f"have {n_groups}. Use {fewer}--groups none, which lets a {name} be "
             "trained on and tested on."
         )
 
@@ -118,7 +155,14 @@ def _smallest(clips):
 
 
 def _refuse_lone(args, clips):
-    """Refuse classes of one clip, and warn of those of one group."""
+    """Refuse classes of one clip and clips of one group; warn of classes of one."""
+    if clips.groups is not None and _n_groups(clips) < 2:
+        name = clips.groups.name
+        raise UsageError(
+            f"{clips.filename}: all labelled clips have one {name}, so there is no "
+            f"other to test on. Add clips of other {name}s, or let --groups none "
+            "divide them."
+        )
     for label in clips.target_names:
         mine = [i for i, other in enumerate(clips.target) if other == label]
         rows = ", ".join(str(clips.rows.iloc[i]) for i in mine[:10])

@@ -57,10 +57,14 @@ def examine(*, hub=False):
         "packages": _packages(core, problems),
         "devices": _devices(problems),
         "decoding": _decoding(problems),
-        "cache": _cache(advice),
-        "data_home": _folder(get_config()["data_home"]),
+        "cache": _looked_at("The feature cache", problems, lambda: _cache(advice)),
+        "data_home": _looked_at(
+            "The folder of data", problems, lambda: _folder(get_config()["data_home"])
+        ),
         "extras": {name: _extra(name, parts) for name, parts in extras.items()},
-        "models": _models(hub, problems),
+        "models": _looked_at(
+            "The hub of models", problems, lambda: _models(hub, problems)
+        ),
     }
     if not core:
         advice.append(
@@ -68,6 +72,15 @@ def examine(*, hub=False):
             "pip install -e . in its folder."
         )
     return {**found, "problems": problems, "advice": advice}
+
+
+def _looked_at(what, problems, look):
+    """Return what there is to see; what lacks a package does not hide the rest."""
+    try:
+        return look()
+    except Exception as error:
+        problems.append(f"{what} cannot be looked at ({_line(error)}).")
+        return {"error": _line(error)}
 
 
 def _requirements():
@@ -98,8 +111,6 @@ def _version(name):
 
 
 def _packages(core, problems):
-    from packaging.specifiers import SpecifierSet
-
     versions = {}
     for name, wanted in core.items():
         found = versions[name] = _version(name)
@@ -107,14 +118,21 @@ def _packages(core, problems):
             problems.append(
                 f'{name} is not installed. Run: pip install "{name}{wanted}"'
             )
-        elif found[0].isdigit() and not SpecifierSet(wanted).contains(
-            found, prereleases=True
-        ):
+        elif found[0].isdigit() and not _fits(found, wanted):
             problems.append(
                 f"{name} is version {found}, skmer works with {wanted}. Run: pip "
                 f'install "{name}{wanted}"'
             )
     return versions
+
+
+def _fits(found, wanted):
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        # Comes with others, which may be what is not there
+        return True
+    return SpecifierSet(wanted).contains(found, prereleases=True)
 
 
 def _devices(problems):
@@ -211,11 +229,12 @@ def _folder(path):
     from skmer.cache import network_file_system
 
     path = Path(path)
-    there = next((p for p in (path, *path.parents) if p.exists()), path)
+    # Not by Path, which takes a folder that may not be read for an error
+    there = next((p for p in (path, *path.parents) if os.path.exists(p)), path)
     return {
         "path": str(path),
-        "exists": path.is_dir(),
-        "writable": there.is_dir() and os.access(there, os.W_OK | os.X_OK),
+        "exists": os.path.isdir(path),
+        "writable": os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK),
         "network": network_file_system(path),
         "free_bytes": shutil.disk_usage(there).free,
     }

@@ -81,10 +81,10 @@ def main(argv=None):
     try:
         args = _parse(argv)
     except SystemExit as stop:
-        return stop.code if close_stdout() else 141
+        return close_stdout(stop.code)
     with plain_warnings(f"skmer {args.command}"):
         code = _run(args)
-    return code if close_stdout() else 141
+    return close_stdout(code)
 
 
 def _parse(argv):

@@ -1,7 +1,6 @@
 """Files that commands write: whole or not at all, and never over others unasked."""
 
 import os
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +24,8 @@ def check_target(path, overwrite):
     """
     if os.path.isdir(path):
         raise UsageError(f"{path!r} is a folder. Name a file in it.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UsageError(f"{path!r} is no ordinary file. Name another.")
     if os.path.lexists(path) and not overwrite:
         raise UsageError(
             f"{path!r} is there already. Name another file, or replace it by "
@@ -42,47 +43,58 @@ def check_folder(folder, path):
 
 
 @contextmanager
-def replacing(path):
-    """Give a file to write, which takes its place under ``path`` when it is whole.
+def replacing(path, mode="w", **options):
+    """Open a file that takes its place under ``path`` when it is whole.
 
     Parameters
     ----------
     path : str
         Where it belongs; its folder is made if need be.
+    mode : {"w", "wb"}, default="w"
+        Text or bytes. Text is UTF-8, with names of files as they are.
+    **options : dict
+        For :func:`open`.
 
     Yields
     ------
-    part : str
-        Path of the file to write, with the same suffix.
+    file : file object
     """
-    path = os.path.abspath(path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    name, suffix = os.path.splitext(os.path.basename(path))
-    handle, part = tempfile.mkstemp(
-        dir=os.path.dirname(path), prefix=f".{name}.", suffix=suffix
-    )
-    os.close(handle)
-    try:
-        yield part
-        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else _usual_mode()
-        os.chmod(part, mode)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    # Not for --help, as it brings pandas
+    from skmer.utils._files import written_whole
 
-
-def _usual_mode():
-    # The system tells the mask only to who sets it
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+    path = Path(os.path.abspath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if mode == "w":
+        text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+        options = {**text, **options}
+    with written_whole(path, mode, **options) as file:
+        yield file
 
 
 def write_table(frame, path, *, index=True):
-    """Write a frame as CSV, UTF-8 with names of files as they are."""
-    with replacing(path) as part:
-        with open(
-            part, "w", encoding="utf-8", errors="surrogateescape", newline=""
-        ) as file:
-            frame.to_csv(file, index=index, lineterminator="\n")
+    """Write a frame as CSV."""
+    with replacing(path) as file:
+        frame.to_csv(file, index=index, lineterminator="\n")
+
+
+def check_apart(outputs, inputs=()):
+    """Refuse files of which one would be written over another.
+
+    Parameters
+    ----------
+    outputs, inputs : sequence of str
+        Paths to write, and to read; None among them is left out.
+
+    Raises
+    ------
+    UsageError
+        If two outputs, or an output and an input, are one file.
+    """
+    known = {os.path.realpath(path): "read" for path in inputs if path is not None}
+    for path in filter(None, outputs):
+        place = os.path.realpath(path)
+        if place in known:
+            raise UsageError(
+                f"{path!r} is {known[place]} by this command, too. Name another file."
+            )
+        known[place] = "written"

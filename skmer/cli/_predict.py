@@ -7,10 +7,10 @@ import os
 
 from skmer.cli._arguments import add_output, add_table_options, add_work
 from skmer.cli._clips import load_table, table_of_files
-from skmer.cli._console import UsageError, counted, note, result, shows_bars
-from skmer.cli._output import check_target, replacing
+from skmer.cli._console import UsageError, counted, note, plainly, result, shows_bars
+from skmer.cli._output import check_apart, check_target, replacing
 from skmer.cli._parser import add_command
-from skmer.cli._recipe import cache_of
+from skmer.cli._recipe import cache_of, check_machine
 
 _TABLES = (".csv", ".tsv", ".tab")
 _FORMATS = (".csv", ".jsonl")
@@ -72,17 +72,15 @@ def run(args):
                 f"Predictions are written as .csv or .jsonl, not as {form or 'folder'}."
             )
         check_target(args.output, args.overwrite)
+        check_apart([args.output], args.clips)
     if not os.path.isdir(args.model):
         raise UsageError(
             f"There is no folder {args.model!r}. The model comes first, a folder that "
             "skmer fit made: skmer predict MODEL CLIP..."
         )
+    check_machine(args)
     clips = _clips(args)
-
-    from skmer.persistence import load_model
-
-    device = None if args.device == "auto" else args.device
-    model = load_model(args.model, trusted=args.trust, device=device)
+    model = _load(args)
     _adjust(args, model)
     rows = _predict(model, clips)
     code = _tell_failures(args, rows)
@@ -92,13 +90,21 @@ def run(args):
         write(text, model, rows)
         result(text.getvalue().rstrip("\n"))
         return code
-    with replacing(args.output) as part:
-        with open(
-            part, "w", encoding="utf-8", errors="surrogateescape", newline=""
-        ) as file:
-            write(file, model, rows)
+    with replacing(args.output) as file:
+        write(file, model, rows)
     note(args, f"{args.output}: {counted(len(rows), 'clip')}")
     return code
+
+
+def _load(args):
+    from skmer.exceptions import ModelFormatError
+    from skmer.persistence import load_model
+
+    device = None if args.device == "auto" else args.device
+    try:
+        return load_model(args.model, trusted=args.trust, device=device)
+    except (ModelFormatError, OSError) as error:
+        raise UsageError(plainly(error)) from error
 
 
 def _tell_failures(args, rows):

@@ -1,8 +1,9 @@
 """A recipe as the command line asks for it."""
 
 import inspect
+import os
 
-from skmer.cli._console import UsageError
+from skmer.cli._console import UsageError, plainly
 from skmer.cli._parser import near
 
 # Parameters of recipes that have options of their own.
@@ -50,6 +51,7 @@ def make_model(name, args, streams, *, verbose=False):
     """
     from skmer.recipes import RECIPES
 
+    check_machine(args)
     own, inner = {}, {}
     known = _parameters(name)
     for key, value in args.settings:
@@ -104,6 +106,34 @@ def set_parameters(model, settings, switches=()):
                 part._validate_params()
             except (ValueError, TypeError) as error:
                 raise UsageError(f"--set {key}={value!r}: {error}") from error
+
+
+def check_machine(args):
+    """Refuse a device that is not there, and a cache that can be none.
+
+    Parameters
+    ----------
+    args : Namespace
+        With the arguments of ``add_work``.
+
+    Raises
+    ------
+    UsageError
+        Before hours of work.
+    """
+    folder = args.cache
+    if folder not in (None, "none") and (
+        not folder.strip() or (os.path.exists(folder) and not os.path.isdir(folder))
+    ):
+        raise UsageError(f"--cache {folder!r} is no folder. Name one, or none.")
+    if args.device in ("auto", "cpu"):
+        return
+    from skmer._pretrained import resolve_device
+
+    try:
+        resolve_device(args.device)
+    except ValueError as error:
+        raise UsageError(plainly(error)) from error
 
 
 def cache_of(args):

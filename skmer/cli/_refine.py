@@ -9,12 +9,18 @@ from skmer.cli._arguments import (
     add_output,
     add_table,
     number_from,
+    place,
 )
 from skmer.cli._clips import load_table, streams_of
 from skmer.cli._console import UsageError, counted, note, plainly, result
-from skmer.cli._features import add_encoders, encode, encoding_steps
+from skmer.cli._features import (
+    add_encoders,
+    encode,
+    encoding_steps,
+    refuse_sequences,
+)
 from skmer.cli._folds import groups_of
-from skmer.cli._output import check_target, write_table
+from skmer.cli._output import check_apart, check_target, write_table
 from skmer.cli._parser import add_command
 from skmer.cli._recipe import streams_of_recipe
 
@@ -59,10 +65,16 @@ def add_parser(subparsers):
     add_table(parser)
     add_output(parser, "table with the refined labels, .csv")
     parser.add_argument(
-        "--report", metavar="CSV", help="what was changed or flagged, and why"
+        "--report",
+        metavar="CSV",
+        type=place,
+        help="what was changed or flagged, and why",
     )
     parser.add_argument(
-        "--label-studio", metavar="JSON", help="tasks to import into Label Studio"
+        "--label-studio",
+        metavar="JSON",
+        type=place,
+        help="tasks to import into Label Studio",
     )
     group = parser.add_argument_group("how labels are refined")
     group.add_argument(
@@ -98,13 +110,8 @@ def add_parser(subparsers):
 
 def run(args):
     """Refine labels and write the table, the report and the tasks."""
-    for path in (args.output, args.report):
-        if path is not None:
-            check_target(path, args.overwrite)
-    if args.label_studio is not None:
-        for path in _task_files(args):
-            check_target(path, args.overwrite)
-    clips = load_table(args, groups=groups_of(args))
+    _check_outputs(args)
+    clips = load_table(args, groups=groups_of(args), classes=True)
     new = f"{args.label_column}_refined", f"{args.label_column}_changed"
     for name in new:
         if name in clips.frame:
@@ -116,6 +123,10 @@ def run(args):
     decisions = _decisions(args)
     streams = streams_of(args, streams_of_recipe(args.recipe), clips.data)
     steps = encoding_steps(args, streams)
+    refuse_sequences(
+        steps.named_steps["encode"],
+        "refine does not judge by. Choose another recipe by --recipe",
+    )
     features, failures = encode(steps, clips.data)
     if len(failures):
         note(args, f"{counted(len(failures), 'file')} could not be read.")
@@ -131,8 +142,26 @@ def run(args):
         random_state=args.seed,
         n_jobs=args.n_jobs,
     )
-    refiner.fit_resample(features, clips.target)
+    try:
+        refiner.fit_resample(features, clips.target)
+    except ValueError as error:
+        # Of decisions and clips that do not fit each other
+        raise UsageError(plainly(error)) from error
     _write(args, clips, refiner, new)
+
+
+def _check_outputs(args):
+    tables = [path for path in (args.output, args.report) if path is not None]
+    for path in tables:
+        if os.path.splitext(path)[1].lower() != ".csv":
+            raise UsageError(f"Tables are written as .csv, so name {path!r} such.")
+    tasks = [] if args.label_studio is None else _task_files(args)
+    if tasks and os.path.splitext(tasks[0])[1].lower() != ".json":
+        raise UsageError(f"Tasks are written as .json, so name {tasks[0]!r} such.")
+    for path in (*tables, *tasks):
+        check_target(path, args.overwrite)
+    check_apart([*tables, *tasks], [args.decisions])
+    check_apart([args.report, *tasks], [args.csv])
 
 
 def _column(clips, name):

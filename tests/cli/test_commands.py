@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from few_epochs import shorten
 
 from skmer.cli._ablation import TABLES
 from skmer.encoders import AcousticEncoder, PrecomputedEncoder
@@ -90,6 +92,11 @@ def test_extract_lists_files_that_cannot_be_read(skmer, newcomer, broken):
         ("broken.mp4", "video"),
     ]
     assert pd.read_csv("f.csv", index_col="clip").loc["broken.mp4"].isna().all()
+    # The list of another run goes with its features
+    table = newcomer.table("good.csv", newcomer.frame.drop(index=1))
+    overwrite = ["-o", "f.csv", "--streams=audio,video", "--overwrite"]
+    assert skmer("extract", table, *overwrite)[0] == 0
+    assert not Path("f.failures.csv").exists()
     alone = newcomer.table("alone.csv", newcomer.frame.iloc[1:2])
     assert skmer("extract", alone, "-o", "a.csv", "--streams=audio")[0] == 1
     code, _, err = skmer(
@@ -101,7 +108,8 @@ def test_extract_lists_files_that_cannot_be_read(skmer, newcomer, broken):
 
 def test_nothing_is_overwritten_unasked(skmer, newcomer):
     table = newcomer.table()
-    Path("f.csv").write_text("mine")
+    for name in ("f.csv", "g.failures.csv", "t.xml"):
+        Path(name).write_text("mine")
     Path("full").mkdir()
     Path("full", "file").write_text("mine")
     for command in (
@@ -113,13 +121,16 @@ def test_nothing_is_overwritten_unasked(skmer, newcomer):
         ["ablation", "ecmf", table, "-o", "full"],
         ["fit", "ecmf", table, "-o", "full"],
         ["fit", "ecmf", table, "-o", "f.csv"],
+        ["extract", table, "-o", "g.csv"],
+        ["refine", table, "-o", "r.csv", "--label-studio", "t.json"],
     ):
         code, out, err = skmer(*command)
         assert code == 2 and not out, command
     # What is no model, and no report, is not replaced at all
     for command in ("fit", "evaluate"):
         assert skmer(command, "ecmf", table, "-o", "full", "--overwrite")[0] == 2
-    assert Path("f.csv").read_text() == Path("full", "file").read_text() == "mine"
+    for name in ("f.csv", "full/file", "g.failures.csv", "t.xml"):
+        assert Path(name).read_text() == "mine"
     assert (
         skmer("extract", table, "-o", "f.csv", "--streams=text", "--overwrite")[0] == 0
     )
@@ -156,13 +167,56 @@ def test_nothing_is_overwritten_unasked(skmer, newcomer):
         (["predict", ".", "data"], "is a folder"),
         (["predict", ".", "TABLE", "-o", "p.txt"], "not as .txt"),
         (["predict", ".", "TABLE", "TABLE"], "stands alone"),
+        (["predict", ".", "TABLE", "-o", "TABLE", "--overwrite"],
+         "is read by this command"),
+        (["predict", ".", "TABLE"], "no manifest.json"),
+        (["extract", "TABLE", "-o", ""], "the path is empty"),
+        (["extract", "TABLE", "-o", "fifo.csv", "--overwrite"], "no ordinary file"),
+        (["extract", "TABLE", "-o", "f.csv", "--streams=audio", "--recipe=foal-net"],
+         "gives sequences (pooling='windows')"),
+        (["extract", "TABLE", "-o", "f.csv", "--device=gpu7"], "Got 'gpu7'"),
+        (["extract", "TABLE", "-o", "f.csv", "--seed=4294967296"], "to 4294967295"),
+        (["extract", "TABLE", "-o", "f.csv", "--delimiter=ab"], "one character"),
+        (["extract", "TABLE", "-o", "f.csv", "--encoding=klingon"],
+         "no encoding 'klingon'"),
+        (["extract", "TABLE", "-o", "f.csv", "--cache=TABLE"], "is no folder"),
+        (["ablation", "ecmf", "TABLE", "-o", "r", "--cv=3"],
+         "(some rows of the table have 4 folds)"),
+        (["refine", "TABLE", "-o", "r.csv", "--report=./r.csv"],
+         "is written by this command"),
+        (["refine", "TABLE", "-o", "r.csv", "--report=TABLE", "--overwrite"],
+         "is read by this command"),
+        (["refine", "TABLE", "-o", "r.csv", "--label-studio=r.xml"],
+         "written as .json"),
+        (["refine", "TABLE", "-o", "r.xlsx"], "written as .csv"),
+        (["refine", "TABLE", "-o", "r.csv", "--recipe=foal-net"],
+         "does not judge by"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_told_before_any_work(skmer, newcomer, arguments, told):
     table = newcomer.table()
-    code, out, err = skmer(*(table if a == "TABLE" else a for a in arguments))
+    os.mkfifo("fifo.csv")
+    before = set(Path().rglob("*"))
+    code, out, err = skmer(*(a.replace("TABLE", table) for a in arguments))
     assert code == 2, err
     assert told in err and "Traceback" not in err and not out
+    assert set(Path().rglob("*")) == before
+
+
+def test_clips_of_one_name_do_not_become_one_file(skmer, newcomer):
+    (newcomer.folder / "more").symlink_to("clips", target_is_directory=True)
+    path = newcomer.frame.path[0]
+    newcomer.frame.loc[1, "path"] = path.replace("clips/", "more/")
+    code, _, err = skmer("extract", newcomer.table(), "-o", "f", "--streams=text")
+    assert code == 2 and f"{path!r} and 'more/" in err and not Path("f").exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "ablation", "refine"])
+def test_one_class_cannot_be_learnt(skmer, newcomer, command):
+    recipe = [] if command == "refine" else ["ecmf"]
+    newcomer.frame["label"] = "happy"
+    code, _, err = skmer(command, *recipe, newcomer.table(), "-o", "one.csv")
+    assert code == 2 and "two classes or more" in err
 
 
 def test_fits_saves_and_predicts(skmer, newcomer, broken):
@@ -214,13 +268,6 @@ def test_predictions_are_those_of_the_model(skmer, newcomer):
     )
 
 
-def test_one_class_cannot_be_fitted(skmer, newcomer):
-    pytest.importorskip("skops")
-    newcomer.frame["label"] = "happy"
-    code, _, err = skmer("fit", "ecmf", newcomer.table(), "-o", "model")
-    assert code == 2 and "two classes or more" in err
-
-
 def test_refines_labels(skmer, newcomer):
     frame = newcomer.frame
     Path("d.csv").write_text(
@@ -268,23 +315,32 @@ def test_label_studio_export_is_a_decision(skmer, newcomer):
 
 
 def test_folds_come_from_a_file_or_a_column(skmer, newcomer):
-    quick = [*FIT, "--no-references", "--no-literature", "--no-robustness"]
-    folds = [i % 3 for i in range(20)]
-    newcomer.frame["fold"] = folds
+    quick = ["--no-references", "--no-literature", "--no-robustness"]
+    quick += ["--set=fuse__max_epochs=1", "--streams=text"]
+    newcomer.frame["fold"] = [i % 3 for i in range(20)]
+    newcomer.frame["part"] = ["a", "b"] * 10
     table = newcomer.table()
-    code, _, err = skmer("evaluate", "mertools-attention", table, "-o", "a", *quick)
-    assert code == 0 and "Folds: those of the column 'fold', 3." in err
-    used = ReferenceFolds.read("a/folds.csv").folds
-    assert used.tolist() == folds
-    other = newcomer.table("b.csv", newcomer.frame.drop(columns="fold"))
-    file = ["--fold-file", "a/folds.csv"]
-    code, _, err = skmer(
-        "evaluate", "mertools-attention", other, "-o", "b", *file, *quick
-    )
-    assert code == 0 and "Folds: those of a/folds.csv, 3." in err
-    first, second = EvaluationReport.load("a"), EvaluationReport.load("b")
+
+    def evaluate(output, *options):
+        command = ["evaluate", "mertools-attention", table, "-o", output]
+        code, _, err = skmer(*command, *options, *quick)
+        assert code == 0, err
+        return err, ReferenceFolds.read(f"{output}/folds.csv").folds.tolist()
+
+    told, used = evaluate("a")
+    assert "Folds: those of the column 'fold', 3." in told
+    assert used == newcomer.frame["fold"].tolist()
+    told, used = evaluate("b", "--fold-column", "part")
+    assert "Folds: those of the column 'part', 2." in told
+    assert used == newcomer.frame["part"].tolist()
+    told, _ = evaluate("c", "--fold-file", "b/folds.csv")
+    assert "Folds: those of b/folds.csv, 2." in told
+    first, second = EvaluationReport.load("b"), EvaluationReport.load("c")
     pd.testing.assert_frame_equal(first.predictions, second.predictions)
-    assert first.facts["n_folds"] == 3
+    code, _, err = skmer(
+        "evaluate", "ecmf", table, "-o", "d", "--fold-column", "parts", *quick
+    )
+    assert code == 2 and "no column 'parts'" in err
 
 
 def test_settings_and_seeds_reach_the_model(skmer, newcomer):
@@ -325,9 +381,10 @@ def test_ctrl_c_keeps_what_is_done(skmer, newcomer, interruptible):
     # Other settings do not go on from these folds; --overwrite begins anew
     command += ["--seeds=1", "--set=fuse__hidden_size=5"]
     code, _, err = skmer(*command)
-    assert code == 1 and "another evaluation" in err
+    assert code == 2 and "another evaluation" in err and "--overwrite" in err
+    (finished / "mine.npz").write_text("mine")
     assert skmer(*command, "--overwrite")[0] == 0
-    assert len(list(finished.glob("*.npz"))) == 2
+    assert len(list(finished.glob("*.npz"))) == 2 + 1
 
 
 def test_all_recipes_can_be_named():
@@ -341,10 +398,11 @@ def test_all_recipes_can_be_named():
         assert streams_of_recipe(name)
 
 
-def test_ablation(skmer, newcomer):
+def test_ablation(skmer, newcomer, monkeypatch):
+    shorten(monkeypatch)
     frame = newcomer.frame.assign(label=["calm", "glad"] * 10)
     arguments = ["ablation", "acoustic-visual", newcomer.table(frame=frame)]
-    arguments += ["--rows", "HL,HL(18),CLIPL", "--cv", "2", "--groups", "none"]
+    arguments += ["--rows", "HL,HL(18)", "--cv", "2", "--groups", "none"]
     code, out, err = skmer(*arguments, "-o", "table")
     assert code == 0, err
     assert "| HL(18) | not run: needs a speech model" in out
@@ -352,12 +410,17 @@ def test_ablation(skmer, newcomer):
     waf = {row["row"]: row["WAF"] for row in saved["rows"]}
     assert f"| HL | {100 * waf['HL']:.1f} (" in out and waf["HL(18)"] is None
     assert {path.name for path in Path("table").iterdir()} == {
-        "ablation.md", "ablation.csv", "ablation.json", "01-HL", "06-CLIPL",
+        "ablation.md", "ablation.csv", "ablation.json", "01-HL",
     }  # fmt: skip
     assert skmer(*arguments, "-o", "table")[0] == 2
     assert skmer(*arguments, "-o", "table", "--overwrite")[1] == out
+    Path("table", "ablation.json").unlink()
+    code, _, err = skmer(*arguments, "-o", "table", "--seed", "1")
+    assert code == 2 and "other settings" in err and "--overwrite" in err
+    mine = Path("table", "01-HL", "mine.md")
+    mine.write_text("mine")
     other = skmer(*arguments, "-o", "table", "--overwrite", "--seed", "1")
-    assert other[0] == 0 and other[1] != out
+    assert other[0] == 0 and other[1] != out and mine.read_text() == "mine"
     code, _, err = skmer(*arguments, "-o", "new", "--rows", "HX")
     assert code == 2 and "no row 'HX', but HL, HL(18)" in err
     assert not Path("new").exists()

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,20 @@ def test_wrong_versions_and_missing_packages_are_problems(monkeypatch):
     assert len(problems) == 2
     assert 'pip install "numpy>=99"' in problems[0]
     assert "no-such-thing is not installed" in problems[1]
+
+
+def test_what_is_missing_does_not_hide_the_rest():
+    missing = ["lmdb", "huggingface_hub", "packaging", "torch", "av"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing}));"
+        "from skmer.cli import main; sys.exit(main(['doctor']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stderr
+    for name in ("lmdb", "huggingface-hub", "torch", "av"):
+        assert f"! {name} is not installed. Run: pip install" in done.stdout
+    assert "cache        cannot be looked at: ModuleNotFoundError" in done.stdout
+    assert "extras       " in done.stdout
 
 
 def test_requirements_are_those_of_setup_cfg():

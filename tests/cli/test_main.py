@@ -117,6 +117,20 @@ def test_ctrl_c_says_that_the_run_goes_on(failing, capsys):
     assert "the same command goes on from there" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_results_that_cannot_be_printed_are_an_error():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "skmer", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("skmer: error: results cannot be printed: ")
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("n_lines", [1, 10_000])
 def test_gone_reader_is_no_error(unbuffered, n_lines):

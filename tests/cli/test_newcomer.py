@@ -1,8 +1,5 @@
 """A table of twenty clips works at first try, and mistakes in it are explained."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,21 +53,6 @@ def test_first_try(skmer, newcomer):
     assert "mertools-attention" in page
 
 
-def test_first_try_from_the_shell(newcomer, tmp_path):
-    table = newcomer.table()
-    command = [sys.executable, "-m", "skmer"]
-    done = subprocess.run(
-        [*command, "evaluate", "mertools-attention", table, "-o", "report", *QUICK],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "mertools-attention  " in done.stdout
-    facts = json.loads(Path(tmp_path, "report", "report.json").read_text())["facts"]
-    assert facts["n_labelled"] == 20
-
-
 def test_missing_file(evaluate, newcomer):
     frame = newcomer.frame
     frame.loc[3, "path"] = "clips/clip_0003.mpeg"
@@ -116,6 +98,10 @@ def test_class_of_one_speaker(evaluate, newcomer):
     assert "'glad'" not in err
     code, _, err = evaluate(newcomer.table(), "--groups", "none", "--overwrite")
     assert code == 0 and "one speaker" not in err and "Folds: 5, stratified.\n" in err
+    frame["speaker"] = "anna"
+    for cv in ([], ["--cv", "2"]):
+        told = evaluate(newcomer.table(), "--overwrite", *cv)
+        _refused(told, "all labelled clips have one speaker", "--groups none")
 
 
 def test_duplicate_rows(evaluate, newcomer):
