@@ -263,11 +263,11 @@ def sequence_widths(features):
     widths = {}
     if not isinstance(features, pd.DataFrame):
         return widths
-    for i in range(features.shape[1]):
-        column = features.iloc[:, i]
-        if column.dtype.kind != "O":
+    for i, dtype in enumerate(features.dtypes):
+        if dtype.kind != "O":
             continue
-        there = (cell for cell in column if np.ndim(cell) and np.size(cell))
+        cells = features.iloc[:, i]
+        there = (cell for cell in cells if np.ndim(cell) and np.size(cell))
         shapes = {np.shape(cell)[1:] for cell in there}
         if len(shapes) == 1 and len(shape := shapes.pop()) == 1:
             widths[i] = shape[0]

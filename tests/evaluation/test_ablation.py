@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from few_epochs import shorten
 from sklearn.base import clone
 from sklearn.metrics import f1_score
 from tiny_image_models import image_model
@@ -39,6 +40,12 @@ def features():
         X.loc[y == label, X.columns[i::4]] += 2
     y[::10] = None
     return X, y
+
+
+@pytest.fixture
+def few_epochs(monkeypatch):
+    """What rows score does not matter here."""
+    shorten(monkeypatch)
 
 
 def _setting(encoders, y, annotators=None):
@@ -102,11 +109,12 @@ def test_changes_are_told_by_parameter():
     assert changes(make_foal_net(), make_foal_net()) == {}
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_scores_are_those_of_the_pipeline(features, tmp_path):
     X, y = features
     rows = ["HL", "HLFT(16-21) + CLIPL", "HLFT(16-21)"]
     options = {"encoders": None, "n_bootstraps": 20}
-    folds = ReferenceFolds.from_labels(y, clips=X, n_splits=3, random_state=3)
+    folds = ReferenceFolds.from_labels(y, clips=X, n_splits=2, random_state=3)
     report = ablation(
         "acoustic-visual", X, y, cv=folds, rows=rows, folder=tmp_path, **options
     )  # fmt: skip
@@ -145,12 +153,13 @@ def test_scores_are_those_of_the_pipeline(features, tmp_path):
     pd.testing.assert_series_equal(again.table["WAF"], report.table["WAF"])
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_rows_that_lack_something_say_what(features):
     X, y = features
     X = X.drop(columns=[c for c in X.columns if c.startswith("video__frame")])
     labelled = pd.notna(y)
     report = ablation(
-        "ecmf", X[labelled], y[labelled], encoders=None, cv=3, n_bootstraps=0,
+        "ecmf", X[labelled], y[labelled], encoders=None, cv=2, n_bootstraps=0,
         rows=["+ dual-branch video", "+ RoBERTa", "+ GPT-4 labels", "+ six folds"],
     )  # fmt: skip
     status = report.table["status"]
@@ -158,12 +167,12 @@ def test_rows_that_lack_something_say_what(features):
     assert "encoders='paper'" in status["+ RoBERTa"]
     assert "annotators=[" in status["+ GPT-4 labels"]
     assert status["+ six folds"] == "run"
-    assert report.table.loc["+ six folds", "folds"] == 4
-    assert report.table.loc["+ six folds", "changes"] == {"cv": "3 -> 4"}
+    assert report.table.loc["+ six folds", "folds"] == 3
+    assert report.table.loc["+ six folds", "changes"] == {"cv": "2 -> 3"}
     assert report.table["WAF"].notna().tolist() == (status == "run").tolist()
     assert r"not run: needs the stream video\_\_frame" in report.to_markdown()
     few = ablation(
-        "mr-ccl", X[labelled], y[labelled], encoders=None, cv=3, n_bootstraps=0,
+        "mr-ccl", X[labelled], y[labelled], encoders=None, cv=2, n_bootstraps=0,
         rows=["w/o pseudo labels"],
     )  # fmt: skip
     assert "unlabelled clips" in few.table.loc["w/o pseudo labels", "status"]
@@ -180,6 +189,7 @@ def test_absent_models_are_named(small_clips, monkeypatch):
     )
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_models_of_the_user_take_the_place_of_those_named(small_clips):
     models = {
         "TencentGameMate/chinese-hubert-large": speech_model("hubert-large"),
@@ -195,13 +205,14 @@ def test_models_of_the_user_take_the_place_of_those_named(small_clips):
     assert report.table["WAF"].notna().all()
 
 
-def test_protocol_of_mertools(features):
+@pytest.mark.usefixtures("few_epochs")
+def test_protocol_of_mertools(features, tmp_path):
     X, y = features
     setting = _setting(None, y)
     setting.streams = ("audio", "video__face", "text")
     model = LADDERS["mr-ccl"].rows[0].build(setting)
     model.set_params(fuse__max_epochs=3)
-    options = {"recipe": "mertools-attention", "n_splits": 3, "n_draws": 3}
+    options = {"recipe": "mertools-attention", "n_splits": 2, "n_draws": 2}
     mean, std, best = mertools_protocol(model, X, y, n_reruns=2, seed=1, **options)
     assert set(best) == {"fuse__hidden_size", "fuse__dropout", "fuse__lr"}
     assert 0 < mean <= 1 and std > 0
@@ -209,14 +220,15 @@ def test_protocol_of_mertools(features):
     # What it reports is the best epoch of the fold that is reported
     honest = evaluate(
         seeded_clone(model, 1).set_params(**best), X[pd.notna(y)], y[pd.notna(y)],
-        cv=3, references=False, robustness=False, n_bootstraps=0,
+        cv=2, references=False, robustness=False, n_bootstraps=0,
     )  # fmt: skip
     protocols = honest.protocols["WAF"]
     assert protocols["literature"] >= protocols["honest"]
     report = ablation(
         "mr-ccl", X, y, encoders=None, cv=_Folds(), rows=["baseline"], n_bootstraps=0,
-        protocol="mertools", n_draws=1, n_reruns=2,
+        protocol="mertools", n_draws=1, n_reruns=1, folder=tmp_path,
     )  # fmt: skip
+    assert len(list((tmp_path / "01-baseline" / "mertools").iterdir())) == 1 + 2
     assert report.table["MERTools protocol WAF"].notna().all()
     assert "MERTools protocol WAF" in report.to_markdown()
 
@@ -305,6 +317,7 @@ def test_models_of_the_user_come_after_those_that_rows_exchange(features, tmp_pa
     assert rows["+ MLP"].get_params()["encode__audio__preset"] == "mertools"
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_rows_keep_their_folders(features, tmp_path):
     X, y = features
     options = {"encoders": None, "cv": 2, "n_bootstraps": 0, "folder": tmp_path}
@@ -314,6 +327,7 @@ def test_rows_keep_their_folders(features, tmp_path):
     assert names == ["06-CLIPL"]
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_protocol_leaves_alone_what_rows_are_about(features, monkeypatch):
     """Rows of one table would else be one search."""
     X, y = features
@@ -345,6 +359,7 @@ def test_protocol_leaves_alone_what_rows_are_about(features, monkeypatch):
     assert "classify__second_params" in run.varied(LADDERS["mr-ccl-learning-rate"])
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_labels_are_read_by_clip_id(features):
     X, y = features
     labels = pd.Series(y, index=X.index)
@@ -354,6 +369,7 @@ def test_labels_are_read_by_clip_id(features):
     assert one.table["WAF"].tolist() == other.table["WAF"].tolist()
 
 
+@pytest.mark.usefixtures("few_epochs")
 def test_tables_hold_no_markup(features):
     X, y = features
     labels = np.where(pd.isna(y), None, "<b>|" + y.astype(str))
