@@ -79,7 +79,7 @@ def run(args):
             "go to a folder: name -o without a suffix",
         )
     else:
-        _refuse_same_names(args, clips)
+        _refuse_names(clips)
     features, failures = encode(steps, clips.data)
     _write(args, form, features)
     path = _failures_path(args)
@@ -133,12 +133,14 @@ def _check_output(args, form, suffix):
     check_apart([args.output, _failures_path(args)], [args.csv])
 
 
-def _refuse_same_names(args, clips):
-    """Refuse, before hours of work, clips whose files would have one name."""
+def _refuse_names(clips):
+    """Refuse, before hours of work, clips whose files would have one name or none."""
     from skmer.encoders._named_files import clip_name
 
     seen = {}
     for clip in map(str, clips.data.index):
+        if clip_name(clip) in ("", ".", ".."):
+            raise UsageError(f"The clip {clip!r} cannot name a file. Give it an id.")
         other = seen.setdefault(clip_name(clip), clip)
         if other != clip:
             raise UsageError(

@@ -1,6 +1,7 @@
 """``skmer fit``: a recipe fitted on a table of clips, saved as a folder."""
 
 import os
+from pathlib import Path
 
 from skmer.cli._arguments import add_features, add_output, add_recipe, add_table
 from skmer.cli._clips import load_table, streams_of
@@ -69,6 +70,17 @@ def run(args):
     )
 
 
+def _is_model(folder):
+    from skmer.exceptions import ModelFormatError
+    from skmer.persistence._folder import read_manifest
+
+    try:
+        read_manifest(Path(folder))
+    except (ModelFormatError, OSError):
+        return False
+    return True
+
+
 def _check_target(args):
     if os.path.lexists(args.output):
         if not os.path.isdir(args.output):
@@ -78,7 +90,7 @@ def _check_target(args):
                 f"{args.output!r} is there already. Name another folder, or replace "
                 "the model in it by --overwrite."
             )
-        if not os.path.isfile(os.path.join(args.output, "manifest.json")):
+        if os.path.islink(args.output) or not _is_model(args.output):
             raise UsageError(
                 f"{args.output!r} holds no model, so --overwrite does not replace it. "
                 "Name another folder."

@@ -126,6 +126,7 @@ def test_nothing_is_overwritten_unasked(skmer, newcomer):
     ):
         code, out, err = skmer(*command)
         assert code == 2 and not out, command
+    Path("full", "manifest.json").write_text('{"kind": "something else"}')
     # What is no model, and no report, is not replaced at all
     for command in ("fit", "evaluate"):
         assert skmer(command, "ecmf", table, "-o", "full", "--overwrite")[0] == 2
@@ -209,6 +210,9 @@ def test_clips_of_one_name_do_not_become_one_file(skmer, newcomer):
     newcomer.frame.loc[1, "path"] = path.replace("clips/", "more/")
     code, _, err = skmer("extract", newcomer.table(), "-o", "f", "--streams=text")
     assert code == 2 and f"{path!r} and 'more/" in err and not Path("f").exists()
+    newcomer.frame["id"] = [f"{i}/" for i in range(20)]
+    code, _, err = skmer("extract", newcomer.table(), "-o", "f", "--streams=text")
+    assert code == 2 and "'0/' cannot name a file" in err and not Path("f").exists()
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "ablation", "refine"])
