@@ -13,8 +13,9 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from skmer.evaluation import EvaluationReport, evaluate
+from skmer.evaluation._fold import FoldResult
 from skmer.evaluation._mertools_protocol import mertools_protocol
-from skmer.evaluation._resume import fingerprint, write_whole
+from skmer.evaluation._resume import FinishedFolds, fingerprint, write_whole
 from skmer.fusion import AttentionFusionClassifier
 
 SETTINGS = {"cv": 4, "n_bootstraps": 20, "references": False}
@@ -323,3 +324,20 @@ def test_the_protocol_of_mertools_goes_on(numbers, tmp_path):
     before = n_fits(log)
     mertools_protocol(other, *numbers, **options)
     assert n_fits(log) == before + 2
+
+
+@pytest.mark.parametrize("flips", [1, 30])
+def test_damaged_folds_are_none(tmp_path, flips):
+    folds = FinishedFolds(tmp_path, {"data": "x"})
+    result = FoldResult({"model": np.arange(500)}, seconds={}, facts={}, notes={})
+    folds.write("0-0", result)
+    path = tmp_path / "finished" / "0-0.npz"
+    whole, rng, lost = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(300):
+        spoilt = np.frombuffer(whole, dtype=np.uint8).copy()
+        spoilt[rng.integers(len(spoilt), size=flips)] ^= np.uint8(rng.integers(1, 256))
+        path.write_bytes(spoilt.tobytes())
+        read = folds.read("0-0")
+        lost += read is None
+        assert read is None or read.arrays["model"].tolist() == list(range(500))
+    assert lost > 100
