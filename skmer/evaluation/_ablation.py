@@ -11,15 +11,21 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from skmer.evaluation._evaluate import evaluate, labels_in_order
-from skmer.evaluation._ladders import LADDERS
+from skmer.evaluation._folds import check_length, refuse_text
+from skmer.evaluation._ladders import LADDERS, check_name
 from skmer.evaluation._markdown import as_text
 from skmer.evaluation._mertools_protocol import mertools_protocol
 from skmer.evaluation._resume import write_whole
 from skmer.evaluation._scores import SCORES
-from skmer.evaluation._setting import Setting, changes, varied
+from skmer.evaluation._setting import (
+    WITHOUT_UNLABELLED,
+    Setting,
+    changes,
+    varied,
+)
 from skmer.model_selection import ReferenceFolds
 from skmer.utils import split_labels
-from skmer.utils._clip_ids import clip_ids
+from skmer.utils._clip_ids import aligned_groups, clip_ids
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions, validate_params
 
 _MERTOOLS = "MERTools protocol WAF"
@@ -74,8 +80,10 @@ class AblationReport:
             f"{self.facts['n_repeats']}. Percent; in brackets the bootstrap interval. "
             "WAF: weighted F1; UA: mean recall of classes; WA: accuracy. Best epoch"
             + (" and the MERTools protocol are" if protocol else " is")
-            + " chosen on the very fold that is reported: optimistic. Reported: the "
-            "paper's figures, on its own data and models.",
+            + " chosen on the very fold that is reported: optimistic. It is blank "
+            "where a row does not end in a single network, but in a vote of several or "
+            "another classifier. Reported: the paper's figures, on its own data and "
+            "models.",
             "",
             f"| {' | '.join(head)} |",
             f"|{' --- |' * len(head)}",
@@ -121,7 +129,7 @@ class AblationReport:
 
 @validate_params(
     {
-        "name": [StrOptions(set(LADDERS))],
+        "name": [str],
         "X": ["array-like"],
         "y": ["array-like"],
         "encoders": [StrOptions({"offline", "paper"}), Mapping, None],
@@ -240,7 +248,8 @@ def ablation(
     Raises
     ------
     ValueError
-        If a row of ``rows`` is not in the table.
+        If there is no such table, a row of ``rows`` is not in it, or ``y`` or
+        ``groups`` do not have a value for each clip.
     FileExistsError
         If a row's folder holds another evaluation, and ``overwrite`` is False or
         files of skmer's cannot be told from others. It is a ValueError too.
@@ -275,9 +284,14 @@ def ablation(
      "not run: needs a speech model: encoders='paper', or one in encoders=",
      'not run: needs the stream video']
     """
+    check_name(name)
+    refuse_text(cv, "a number of folds or a splitter")
     ladder = LADDERS[name]
     chosen = _chosen(ladder, rows)
-    y = labels_in_order(y, clip_ids(X))
+    ids = clip_ids(X)
+    y = labels_in_order(y, ids)
+    check_length("y", y, X)
+    check_length("groups", aligned_groups(groups, ids, required=False), X)
     setting = Setting(
         X,
         y,
@@ -404,6 +418,8 @@ class _Run:
 
     def status(self, row, model, lack, differs, against):
         """Return "run", or why a row is not."""
+        if model is None and lack in WITHOUT_UNLABELLED.values():
+            return f"not run: {lack}"
         if model is None:
             return f"not run: needs {lack}"
         absent = self.setting.absent_models(model)

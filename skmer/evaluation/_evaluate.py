@@ -6,14 +6,20 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
-from sklearn.utils import check_consistent_length
 from sklearn.utils.parallel import delayed
 from tqdm.auto import tqdm
 
 from skmer.evaluation._about import machine, versions
 from skmer.evaluation._features import name_of, split_off_extraction
 from skmer.evaluation._fold import Task, run_fold
-from skmer.evaluation._folds import Rows, fold_names, make_splits
+from skmer.evaluation._folds import (
+    Rows,
+    check_length,
+    count_split_groups,
+    fold_names,
+    make_splits,
+    refuse_text,
+)
 from skmer.evaluation._references import CONCAT, PRODUCT
 from skmer.evaluation._report import EvaluationReport
 from skmer.evaluation._resume import FinishedFolds, fingerprint
@@ -140,9 +146,9 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a number of folds is asked for where clips are unlabelled or a class has
-        fewer clips, folds are not fit to be scored, or the model takes the mark of
-        unlabelled clips for a class.
+        If ``y`` or ``groups`` do not have a value for each clip, a number of folds is
+        asked for where clips are unlabelled or a class has fewer clips, folds are not
+        fit to be scored, or the model takes the mark of unlabelled clips for a class.
     FileExistsError
         If ``folder`` holds another evaluation, and ``overwrite`` is False or files
         of skmer's cannot be told from others. It is a ValueError too.
@@ -178,6 +184,7 @@ def evaluate(
     >>> list(report.references.index)
     ['LogisticRegression', 'concat + LR', 'product of LRs']
     """
+    refuse_text(cv)
     if isinstance(X, (list, tuple)) and X and np.ndim(X[0]) == 1:
         X = np.asarray(X)
     run = _Evaluation(X, y, groups, cv, random_state)
@@ -213,6 +220,10 @@ def evaluate(
         "n_groups": None
         if run.rows.groups is None
         else int(pd.Series(run.rows.groups).nunique()),
+        "n_split_groups": None
+        if run.rows.groups is None
+        else count_split_groups(run.splits, run.rows.groups),
+        "group_name": run.group_name,
         "classes": run.rows.classes.tolist(),
         "n_folds": len(run.splits),
         "n_repeats": int(n_repeats),
@@ -238,24 +249,26 @@ class _Evaluation:
     def __init__(self, X, y, groups, cv, random_state):
         ids = clip_ids(X)
         y = labels_in_order(y, ids)
-        check_consistent_length(X, y)
+        check_length("y", y, X)
         labelled, classes, codes = split_labels(y)
         if len(classes) < 2:
             raise ValueError(
                 f"y has labels of {len(classes)} classes; two or more are needed. "
                 "Unlabelled are -1 among integers, None or NaN among strings."
             )
-        groups = _known_groups(groups, ids, labelled)
-        check_consistent_length(X, groups)
+        groups = _known_groups(groups, X, ids, labelled)
+        name = getattr(groups, "name", None)
+        self.group_name = name if isinstance(name, str) else None
         self.rows = Rows(X, labelled, classes, codes, groups)
         self.y = self.rows.y
         self.splits, self.folds = make_splits(X, self.rows, cv, int(random_state))
         self.names = fold_names(self.folds, self.rows, self.splits)
 
 
-def _known_groups(groups, ids, labelled):
+def _known_groups(groups, X, ids, labelled):
     """Return groups in the order of X; a Series of other clips is an error."""
     found = aligned_groups(groups, ids, required=False)
+    check_length("groups", found, X)
     if isinstance(found, pd.Series) and found[labelled].isna().all():
         # Splitters would take all clips for one group, or none
         return aligned_groups(groups, ids)

@@ -16,7 +16,7 @@ from skmer.evaluation._features import (
 )
 from skmer.evaluation._references import PRODUCT, references
 from skmer.evaluation._scores import confusion_of, three_scores
-from skmer.utils._pipelines import last_prefix
+from skmer.utils._pipelines import last_prefix, last_step
 from skmer.utils._sklearn import _safe_indexing
 
 MODEL = "model"
@@ -139,10 +139,7 @@ class _Fold:
         if self.has_epochs:
             self.model.set_params(**{name: True})
         else:
-            self.result.notes["literature"] = (
-                "not applicable: the model does not end in a network of skmer, so "
-                "there are no epochs to choose from"
-            )
+            self.result.notes["literature"] = _no_epochs(self.model)
 
     def add_proba(self):
         if not hasattr(self.model, "predict_proba"):
@@ -307,6 +304,22 @@ def _subsets(modalities):
 
 def _first_sentence(error):
     return str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".:")
+
+
+def _no_epochs(model):
+    """Say why no epoch can be chosen."""
+    last = last_step(model)
+    names = last.get_params(deep=True) if hasattr(last, "get_params") else ()
+    # A search has the parameters of networks, too, and ends in one of them
+    if any(n.endswith("__keep_epochs") for n in names) and not hasattr(last, "refit"):
+        return (
+            "not applicable: the model is a vote of networks, for which one best epoch "
+            "is not defined"
+        )
+    return (
+        "not applicable: the model does not end in a network of skmer, so there are no "
+        "epochs to choose from"
+    )
 
 
 def _no_features(model):

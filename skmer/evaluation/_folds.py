@@ -96,6 +96,97 @@ def make_splits(X, rows, cv, random_state):
     return splits, _as_folds(X, rows, splits, cv)
 
 
+def refuse_text(cv, kinds="a number of folds, a splitter or a list of splits"):
+    """Refuse a string as folds, which has a method ``split`` of another meaning.
+
+    Parameters
+    ----------
+    cv : object
+        What was given.
+    kinds : str
+        What could have been.
+
+    Raises
+    ------
+    ValueError
+        If it is a string.
+    """
+    if isinstance(cv, (str, bytes)):
+        raise ValueError(f"cv must be {kinds}. Got {cv!r}.")
+
+
+def check_length(name, values, X):
+    """Refuse what does not have one value for each clip of X.
+
+    Parameters
+    ----------
+    name : str
+        What the values are called.
+    values : array-like, or None
+        None passes.
+    X : indexable of length n_clips
+        Clips or features.
+
+    Raises
+    ------
+    ValueError
+        If they are more or fewer.
+    """
+    if values is None or _num_samples(values) == _num_samples(X):
+        return
+    raise ValueError(
+        f"{name} has {_num_samples(values)} values, X has {_num_samples(X)} clips. "
+        f"Pass one of {name} for each clip of X, in the order of X."
+    )
+
+
+def count_split_groups(splits, groups):
+    """Count groups of which a fold trains on some clips and tests others.
+
+    Parameters
+    ----------
+    splits : iterable of (train, test)
+        Rows.
+    groups : array-like of length n_samples
+        None and NaN are no group.
+
+    Returns
+    -------
+    n_groups : int
+    """
+    codes = pd.factorize(np.asarray(groups, dtype=object))[0]
+    shared = {
+        code
+        for train, test in splits
+        for code in np.intersect1d(codes[train], codes[test]).tolist()
+    }
+    return len(shared - {-1})
+
+
+def told_of_split_groups(n_split, n_groups, name):
+    """Say what it means that folds divide groups; "" where they do not.
+
+    Parameters
+    ----------
+    n_split, n_groups : int or None
+        Groups that are divided, and all. None where groups are not known.
+    name : str or None
+        What one of the groups is called.
+
+    Returns
+    -------
+    sentence : str
+    """
+    if not n_split:
+        return ""
+    what = "speakers" if name == "speaker" else "groups"
+    are = "is" if n_split == 1 else "are"
+    return (
+        f"{n_split} of {n_groups} {what} {are} in training and in test of a fold: the "
+        f"score flatters for new {what}."
+    )
+
+
 def _split(cv, X, rows):
     try:
         return list(cv.split(X, rows.y, rows.groups))

@@ -1,5 +1,6 @@
 """The rows of the papers' ablation tables."""
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ class AblationRow:
         The paper's figures, in percent.
     needs : tuple of str, default=()
         What the row cannot do without: ``"annotators"``, ``"unlabelled"``,
+        ``"pseudo labels"`` (the same, for a row that leaves out what they are for),
         ``"layers"`` (a speech model whose layers can be chosen), ``"words"`` (a text
         model that can be exchanged), ``"3 rare classes"``, ``"stream X"``, or else a
         text that says what it is.
@@ -131,7 +133,8 @@ _AVT = ("audio", "video", "text")
 _FT = "HLFT(16-21)"
 _OURS = _of("MR-CCL")
 _SAMPLED = _of("730/616/190", "3 rare classes")
-_PSEUDO = {"needs": ("unlabelled",)}
+_UNLABELLED = {"needs": ("unlabelled",)}
+_PSEUDO = {"needs": ("pseudo labels",)}
 
 LADDERS = {
     "mmef-net": _ladder(
@@ -296,8 +299,35 @@ LADDERS = {
         "MR-CCL, Table 4",
         "mr-ccl",
         [
-            ("unchanged", partial(second_step, 1e-3), (85.42, 87.33), _PSEUDO),
-            ("halved", partial(second_step, 5e-4), (86.53, 88.25), _PSEUDO),
+            ("unchanged", partial(second_step, 1e-3), (85.42, 87.33), _UNLABELLED),
+            ("halved", partial(second_step, 5e-4), (86.53, 88.25), _UNLABELLED),
         ],
     ),
 }
+
+
+def check_name(name):
+    """Refuse a name of no table.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+
+    Raises
+    ------
+    ValueError
+        With the tables that there are, and which may be meant.
+    """
+    if name in LADDERS:
+        return
+    told = name.strip().lower().replace("_", "-")
+    known = ", ".join(map(repr, LADDERS))
+    if told == "mertools-attention":
+        raise ValueError(
+            f"{name!r} has no table, as it is the baseline of the others. Tables are "
+            f"{known}."
+        )
+    close = difflib.get_close_matches(told, list(LADDERS), n=1)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"There is no table {name!r}, only {known}.{meant}")

@@ -63,12 +63,15 @@ class EvaluationReport:
     confusion : DataFrame
         Counts, one row a true class; means over repeats.
     weights : DataFrame or None
-        Mean weight of each stream for held-out clips of each class.
+        Mean weight of each stream over the held-out clips of each class that have the
+        stream; so rows sum to more than 1 where clips lack streams.
     calibration, reliability : DataFrame or None
         ECE, Brier score and log loss; how often predictions are right, by how sure
         they are.
     references : DataFrame or None
         The model beside plain classifiers; ``gain`` is its weighted F1 minus theirs.
+        ``verdict`` goes by the interval of the gain: ``"model better"``,
+        ``"reference better"``, ``"level"`` where it holds 0, or ``"no interval"``.
     protocols : DataFrame or None
         Honest score, and that of the best epoch of each reported fold.
     predictions : DataFrame

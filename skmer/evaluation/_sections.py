@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from skmer.evaluation._folds import told_of_split_groups
 from skmer.evaluation._scores import SCORES
 
 # How many of the surest mistakes are shown
@@ -59,23 +60,35 @@ def _in_short(report):
     """Say in words what the tables say."""
     name, scores = report.facts["name"], report.scores
     low, high = scores.loc["WAF", ["low", "high"]]
-    between = "" if np.isnan(low) else f" (interval {percent(low)} to {percent(high)})"
     waf = percent(scores.loc["WAF", "score"])
+    between = ""
+    if not np.isnan(low):
+        between = f" (interval {percent(low)} to {percent(high)} %)"
     sentences = [
-        f"Weighted F1 of {name} on clips it was not trained on: {waf}{between}."
+        f"Weighted F1 of {name} on clips it was not trained on: {waf} %{between}."
     ]
+    facts = report.facts
+    # Reports of before have no count
+    told = told_of_split_groups(
+        facts.get("n_split_groups"), facts["n_groups"], facts.get("group_name")
+    )
+    sentences += [told] if told else []
     if report.references is not None:
         rows = report.references.iloc[1:]
-        sentences += [_in_words(name, system, row) for system, row in rows.iterrows()]
-        if not (rows["verdict"] == "better").all():
+        own = report.references["WAF"].iloc[0]
+        sentences += [
+            _in_words(name, system, row, _difference(own, row["WAF"]))
+            for system, row in rows.iterrows()
+        ]
+        if not (rows["verdict"] == "model better").all():
             sentences.append(
                 "So this evaluation does not show that the model is worth more than "
                 "plain classifiers of the same features."
             )
     worst = report.per_class["F1"]
     sentences.append(
-        f"Hardest class: {worst.idxmin()} (F1 {percent(worst.min())}); easiest: "
-        f"{worst.idxmax()} ({percent(worst.max())})."
+        f"Hardest class: {worst.idxmin()} (F1 {percent(worst.min())} %); easiest: "
+        f"{worst.idxmax()} ({percent(worst.max())} %)."
     )
     found = report.robustness
     if found is not None and (found["system"] == name).any():
@@ -84,7 +97,7 @@ def _in_short(report):
         worst = singles.loc[singles["change"].idxmin()]
         sentences.append(
             f"What it misses most is {worst['missing']}: without it, WAF changes by "
-            f"{_signed(worst['change'])} points."
+            f"{_difference(worst['WAF'], scores.loc['WAF', 'score'])} points."
         )
     return Section("In short", sentences)
 
@@ -105,6 +118,14 @@ def percent(share):
 
 def _signed(share):
     return "" if np.isnan(share) else f"{100 * share:+.1f}"
+
+
+def _difference(share, other):
+    """Return the difference of two shares as they are shown, in points."""
+    if np.isnan(share) or np.isnan(other):
+        return ""
+    points = round(float(percent(share)) - float(percent(other)), 1)
+    return f"{points + 0.0:+.1f}"
 
 
 def _scores(report):
@@ -162,25 +183,26 @@ def _references(report):
     table = pd.DataFrame(
         {f"{m}, %": with_interval(found, m) for m in SCORES}, index=found.index
     )
+    own = found["WAF"].iloc[0]
+    gains = ["", *(_difference(own, other) for other in found["WAF"].iloc[1:])]
     table["gain in WAF"] = [
-        _signed(gain)
-        if np.isnan(lo)
-        else f"{_signed(gain)} ({_signed(lo)} to {_signed(hi)})"
+        gain if np.isnan(lo) else f"{gain} ({_signed(lo)} to {_signed(hi)})"
         for gain, lo, hi in zip(
-            found["gain"], found["gain_low"], found["gain_high"], strict=True
+            gains, found["gain_low"], found["gain_high"], strict=True
         )
     ]
+    table["verdict"] = found["verdict"]
     return Section(
         title, sentences, table, "references", "Weighted F1 of the model and references"
     )
 
 
-def _in_words(name, system, row):
-    gain = f"{abs(100 * row['gain']):.1f} points of WAF"
+def _in_words(name, system, row, difference):
+    gain = f"{difference.lstrip('+-')} points of WAF"
     where = "above" if row["gain"] > 0 else "below"
-    if row["verdict"] == "better":
+    if row["verdict"] == "model better":
         return f"{name} clears {system}: {gain} above it, and the interval is above 0."
-    if row["verdict"] == "worse":
+    if row["verdict"] == "reference better":
         return (
             f"{name} does not clear {system}: {gain} below it, and the interval is "
             "below 0."
@@ -200,14 +222,15 @@ def _protocols(report):
     table = report.protocols.copy()
     for measure in SCORES:
         table[measure] = [percent(v) for v in table[measure]]
-    gap = report.protocols["WAF"]
+    waf = report.protocols["WAF"]
+    gap = _difference(waf["literature"], waf["honest"])
     return Section(
         title,
         [
             "Papers often report the epoch that was best on the very clips they test. "
-            f"That choice alone is worth {_signed(gap['literature'] - gap['honest'])} "
-            "points of WAF here; new clips do not give it back. Compare the second row "
-            "with published numbers obtained so, and nothing else."
+            f"That choice alone is worth {gap} points of WAF here; new clips do not "
+            "give it back. Compare the second row with published numbers obtained so, "
+            "and nothing else."
         ],
         table,
     )
@@ -259,7 +282,11 @@ def _robustness(report):
     table = pd.DataFrame({"missing": found["missing"].to_list()}, found["system"])
     for measure in SCORES:
         table[f"{measure}, %"] = with_interval(found, measure)
-    table["change in WAF"] = [_signed(v) for v in found["change"]]
+    whole = found[found["missing"] == "nothing"].set_index("system")["WAF"]
+    table["change in WAF"] = [
+        _difference(waf, whole[system])
+        for waf, system in zip(found["WAF"], found["system"], strict=True)
+    ]
     return Section(
         title, sentences, table, "robustness", "Weighted F1 without each modality"
     )
@@ -272,7 +299,10 @@ def _weights(report):
     table = report.weights.map(percent)
     return Section(
         title,
-        ["Mean share, in percent, of each stream in what is said of held-out clips."],
+        [
+            "Mean share, in percent, of each stream in what is said of the held-out "
+            "clips that have it. Where clips lack streams, rows sum to more than 100."
+        ],
         table,
         "weights",
         "Share of each stream by true class",

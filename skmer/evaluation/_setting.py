@@ -15,7 +15,16 @@ from skmer.utils import split_labels
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _ADDRESS = re.compile(r" object at 0x[0-9a-f]+")
-_LONG = 60
+# Settings are shown whole up to here, which models with long paths are not
+_LONG = 120
+_LONG_STEP = 600
+_DIGITS = re.compile(r"\d+\.\d{5,}(?:e[-+]?\d+)?")
+# What rows lack where all clips have labels, in place of what they need
+WITHOUT_UNLABELLED = {
+    "unlabelled": "all clips are labelled, so there are no pseudo labels to learn from",
+    "pseudo labels": "all clips are labelled, so MR-CCL itself runs without pseudo "
+    "labels",
+}
 # Parameters that say how work is done, the same in all rows
 _COMMON = ("cache", "device", "n_jobs", "on_error", "random_state", "verbose")
 
@@ -105,9 +114,9 @@ class Setting:
                     return "a language model: annotators=[ChatAnnotator(...)]"
                 if self.encoders is None:
                     return "clips, which annotators work on; X holds features"
-            elif need == "unlabelled":
+            elif need in WITHOUT_UNLABELLED:
                 if not self.has_unlabelled:
-                    return "unlabelled clips: -1 or None in y"
+                    return WITHOUT_UNLABELLED[need]
             elif need == "layers":
                 if "encode__audio__layers" not in params:
                     return "a speech model: encoders='paper', or one in encoders="
@@ -173,7 +182,7 @@ def changes(model, other):
             continue
         before, after = old.get(name), new.get(name)
         if before is None:
-            found[name] = f"new: {_short(_described(params[name]), 3 * _LONG)}"
+            found[name] = f"new: {_short(_described(params[name]), _LONG_STEP)}"
         elif after is None:
             found[name] = f"gone: {_short(before)}"
         elif before != after:
@@ -245,5 +254,6 @@ def _text(value):
 
 def _short(text, length=_LONG):
     # The end tells long paths of models apart
+    text = _DIGITS.sub(lambda found: f"{float(found[0]):.4g}", text)
     half = (length - 3) // 2
     return text if len(text) <= length else f"{text[:half]}...{text[-half:]}"

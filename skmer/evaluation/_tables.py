@@ -401,5 +401,5 @@ def _verdict(low, high):
     if np.isnan(low):
         return "no interval"
     if low > 0:
-        return "better"
-    return "worse" if high < 0 else "no difference shown"
+        return "model better"
+    return "reference better" if high < 0 else "level"

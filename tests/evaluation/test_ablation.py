@@ -175,7 +175,10 @@ def test_rows_that_lack_something_say_what(features):
         "mr-ccl", X[labelled], y[labelled], encoders=None, cv=2, n_bootstraps=0,
         rows=["w/o pseudo labels"],
     )  # fmt: skip
-    assert "unlabelled clips" in few.table.loc["w/o pseudo labels", "status"]
+    assert few.table.loc["w/o pseudo labels", "status"] == (
+        "not run: all clips are labelled, so MR-CCL itself runs without pseudo labels"
+    )
+    assert "It is blank where a row does not end in a single" in few.to_markdown()
 
 
 def test_absent_models_are_named(small_clips, monkeypatch):
@@ -385,8 +388,26 @@ def test_unknown_rows_and_tables(features):
     X, y = features
     with pytest.raises(ValueError, match="has no row 'w/o everything'. It has"):
         ablation("mr-ccl", X, y, encoders=None, rows=["w/o everything"])
-    with pytest.raises(ValueError, match="'mr-ccl-oversampling'"):
-        ablation("mrccl", X, y, encoders=None)
+    tables = "'foal-net', 'mr-ccl', 'mr-ccl-oversampling'.*Did you mean 'mr-ccl'"
+    for name in ("mrccl", "mr_cl", "mr_ccl"):
+        with pytest.raises(ValueError, match=f"no table '{name}', only .*{tables}"):
+            ablation(name, X, y, encoders=None)
+    with pytest.raises(ValueError, match="no table, as it is the baseline"):
+        ablation("mertools-attention", X, y, encoders=None)
+    with pytest.raises(ValueError, match="cv must be .* or a splitter. Got '3'"):
+        ablation("mr-ccl", X, y, encoders=None, cv="3")
+    with pytest.raises(ValueError, match="groups has 3 values, X has 50 clips"):
+        ablation("mr-ccl", X, y, encoders=None, groups=[1, 2, 3])
+
+
+def test_settings_are_shown_whole(features):
+    setting = _setting("offline", features[1])
+    rows = {row.name: row.build(setting) for row in LADDERS["mr-ccl"].rows}
+    told = changes(rows["MR-CCL"], rows["baseline"])["classify"]
+    assert "..." not in told and "at_least(0.8013)" in told
+    rows = {row.name: row.build(setting) for row in LADDERS["ecmf"].rows}
+    told = changes(rows["+ ensemble"], rows["+ MLP"])["fuse__variants"]
+    assert "..." not in told and told.endswith("{'stream_heads': None}]")
 
 
 def test_new_steps_are_told_without_what_all_rows_share():

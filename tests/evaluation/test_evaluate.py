@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from skmer.clips import ClipTable
-from skmer.ensemble import StreamVotingClassifier
+from skmer.ensemble import StreamVotingClassifier, VariantVotingClassifier
 from skmer.evaluation import evaluate
 from skmer.fusion import AttentionFusionClassifier, CrossAttentionFusionClassifier
 from skmer.model_selection import ReferenceFolds, UnlabeledInTrain
@@ -286,6 +286,50 @@ def test_groups_stay_together_and_are_drawn_together(data, plain_model):
     assert (fold.groupby(speakers).nunique() == 1).all()
     assert report.facts["n_units"] == report.facts["n_groups"] == 10
     assert "20 draws of 10 groups" in report.to_markdown()
+    assert report.facts["n_split_groups"] == 0
+    assert "flatters" not in report.to_markdown()
+
+
+def test_folds_that_split_groups_are_told(data, plain_model):
+    X, y = data
+    # One speaker is tested by folds that know the voice, one has no name
+    speakers = pd.Series(np.arange(90) // 30, index=X.index, name="speaker")
+    speakers = speakers.map({0: "anna", 1: "ben", 2: "cleo"})
+    folds = np.where(speakers == "anna", 0, 1 + (speakers == "cleo"))
+    folds[0] = 1
+    speakers.iloc[1] = None
+    cv = ReferenceFolds(pd.Series(folds, index=X.index))
+    report = evaluate(plain_model, X, y, cv=cv, groups=speakers, **BARE)
+    assert report.facts["n_split_groups"] == 1
+    told = "1 of 3 speakers is in training and in test of a fold: the score flatters"
+    short = report.to_markdown().partition("## Scores")[0]
+    assert told in short
+    splits = list(CV.split(X, y))
+    report = evaluate(plain_model, X, y, cv=splits, groups=list(speakers), **BARE)
+    assert report.facts["n_split_groups"] == 3
+    assert "3 of 3 groups are in training" in report.to_markdown()
+    report = evaluate(plain_model, X, y, cv=CV, **BARE)
+    assert report.facts["n_split_groups"] is None
+
+
+def test_what_does_not_fit_x_is_named(data, plain_model):
+    X, y = data
+    with pytest.raises(ValueError, match="y has 80 values, X has 90 clips"):
+        evaluate(plain_model, X, y[:80])
+    for groups in (np.arange(80), pd.Series(np.arange(80))):
+        rows = X.fillna(0).to_numpy()
+        with pytest.raises(ValueError, match="groups has 80 values, X has 90 clips"):
+            evaluate(plain_model, rows, y, groups=groups)
+    with pytest.raises(ValueError, match="cv must be .* a splitter or .* Got '5'"):
+        evaluate(plain_model, X, y, cv="5")
+
+
+def test_votes_of_networks_have_no_best_epoch(data):
+    X, y = data
+    vote = VariantVotingClassifier(net(max_epochs=1), variants=[{}, {"hidden_size": 4}])
+    report = evaluate(vote, X, y, cv=2, **{**BARE, "literature": True})
+    assert report.protocols is None
+    assert "a vote of networks, for which one best epoch" in report.to_markdown()
 
 
 def test_an_estimator_of_others_says_what_cannot_be_had(data):
@@ -434,7 +478,7 @@ def test_a_search_is_nested(data):
     assert report.predictions["predicted"].tolist() == predicted.tolist()
     assert report.facts["name"] == "GridSearchCV(AttentionFusionClassifier)"
     assert report.weights.columns.tolist() == ["audio", "text", "video"]
-    assert "literature" in report.notes
+    assert "does not end in a network" in report.notes["literature"]
 
 
 def test_sequences_are_averaged_for_the_references():
@@ -659,9 +703,9 @@ def test_the_verdict_goes_by_the_paired_interval():
         Guess(), X.assign(cheat__0=1.0 - X["cheat__0"]), y, cv=2, n_bootstraps=200
     )
     # The references learn to read that column as well
-    assert set(good.references["verdict"][1:]) == {"no difference shown"}
+    assert set(good.references["verdict"][1:]) == {"level"}
     assert "is not shown to clear concat + LR" in good.to_markdown()
-    assert set(bad.references["verdict"][1:]) == {"worse"}
+    assert set(bad.references["verdict"][1:]) == {"reference better"}
     assert "does not clear product of LRs" in bad.to_markdown()
 
 
@@ -679,7 +723,7 @@ def test_a_model_that_clears_the_references_is_told_so():
     y = ((X["audio__0"] > 0) == (X["text__0"] > 0)).to_numpy()
     y = np.where(rng.random(200) < 0.9, y, ~y)
     report = evaluate(Xor(), X, y, cv=2, n_bootstraps=200)
-    assert set(report.references["verdict"][1:]) == {"better"}
+    assert set(report.references["verdict"][1:]) == {"model better"}
     row = report.references.loc["concat + LR"]
     own = report.scores.loc["WAF", "score"]
     assert row["gain"] == pytest.approx(own - row["WAF"])
