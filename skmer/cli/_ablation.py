@@ -1,5 +1,6 @@
 """``skmer ablation``: a paper's ablation table on a table of clips."""
 
+import argparse
 from pathlib import Path
 
 from skmer.cli._arguments import (
@@ -12,11 +13,18 @@ from skmer.cli._arguments import (
     names,
     number_from,
 )
-from skmer.cli._clips import load_table
-from skmer.cli._console import UsageError, note, plainly, result, shows_bars
+from skmer.cli._clips import load_table, tell_if_refined
+from skmer.cli._console import (
+    UsageError,
+    as_options,
+    note,
+    plainly,
+    result,
+    shows_bars,
+)
 from skmer.cli._folds import check_number, groups_of
 from skmer.cli._output import check_folder
-from skmer.cli._parser import add_command
+from skmer.cli._parser import add_command, near
 from skmer.cli._recipe import cache_of, check_machine
 
 TABLES = (
@@ -51,6 +59,22 @@ _EXAMPLE = """
 """
 
 
+def table_name(text):
+    """Return the name of a table, or say which it may be."""
+    name = text.strip().lower().replace("_", "-")
+    if name in TABLES:
+        return name
+    known = ", ".join(TABLES)
+    if name == "mertools-attention":
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has no table, as it is the baseline of the others. Tables are "
+            f"{known}."
+        )
+    raise argparse.ArgumentTypeError(
+        f"there is no table {text!r}, only {known}.{near(name, TABLES)}"
+    )
+
+
 def add_parser(subparsers):
     """Add the command's parser."""
     parser = add_command(
@@ -64,7 +88,7 @@ def add_parser(subparsers):
     parser.add_argument(
         "table",
         metavar="PAPER",
-        choices=TABLES,
+        type=table_name,
         help=f"the table: {', '.join(TABLES)}",
     )
     add_table(parser)
@@ -121,10 +145,11 @@ def run(args):
     more = _check_rows(args)
     check_machine(args)
     clips = load_table(args, groups=groups_of(args), classes=True)
+    tell_if_refined(args, clips)
     check_number(args, clips, more=more)
     note(args, f"Running the table of {args.table}.")
     report = _ablation(args, clips)
-    result(report.to_markdown().rstrip("\n"))
+    result(as_options(report.to_markdown().rstrip("\n"), args))
     result(f"\nThe table is {folder / 'ablation.md'}")
 
 

@@ -54,6 +54,8 @@ def load_table(args, *, labels=True, groups=None, classes=False):
         )
     except (DataFileError, LookupError) as error:
         raise UsageError(plainly(error)) from error
+    # Errors of clips name their rows
+    args.table_of_clips = clips
     told = [counted(len(clips.data), "clip")]
     if classes and len(clips.target_names) < 2:
         raise UsageError(
@@ -67,6 +69,27 @@ def load_table(args, *, labels=True, groups=None, classes=False):
             told.append(f"{without} without a label")
     note(args, f"{args.csv}: {', '.join(told)}.")
     return clips
+
+
+def tell_if_refined(args, clips):
+    """Tell that labels to be judged by were changed by ``skmer refine``.
+
+    Parameters
+    ----------
+    args : Namespace
+        With the arguments of ``add_table``.
+    clips : Bunch
+        From :func:`skmer.datasets.load_clips`.
+    """
+    before = args.label_column.removesuffix("_refined")
+    known = {before, f"{before}_changed"} & set(clips.frame.columns)
+    if before != args.label_column and known:
+        note(
+            args,
+            f"Labels of the column {args.label_column!r} were refined by what models "
+            "make of these clips, so scores on them flatter. To evaluate, use "
+            f"--label-column {before}.",
+        )
 
 
 def table_of_files(paths):

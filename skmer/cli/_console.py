@@ -20,6 +20,7 @@ _FOR_DEVELOPERS = (
 _OPTIONS = [
     (r"\ballow_absolute=True", "--allow-absolute"),
     (r"\bdelimiter='([^']*)'", "--delimiter"),
+    (r"\bencoders='paper'(?:, or one in encoders=)?", "--encoders paper"),
     (r"\bencoding='([^']*)'", "--encoding"),
     (r"\bfold_column(?:='([^']*)'|=)?", "--fold-column"),
     (r"\bgroup_column(?:='([^']*)'|=)?", "--groups"),
@@ -34,6 +35,13 @@ _OPTIONS = [
     (r"\btext_column(?:='([^']*)'|=)?", "--text-column"),
     (r"\btrusted=\[?'?([\w.]*)'?\]?", "--trust"),
     (r"\bunlabelled=\(('[^']*',)?\)", "--unlabelled"),
+]
+# What messages say that is done in Python alone, and what is said here.
+_WORDS = [
+    (r"\bfailures\(X\)(?: of the encoder)? lists", "`skmer extract` lists"),
+    (r" \(clips to be predicted need none: require_labels=False\)", ""),
+    (r", or pass require_labels=False for clips to be predicted", ""),
+    (r": annotators=\\?\[ChatAnnotator\(\.\.\.\)\\?\]", ", from Python alone"),
 ]
 
 
@@ -86,13 +94,32 @@ def plainly(error):
 def words_of(error, args):
     """Return what is told of an error, with options in place of parameters."""
     parts = [plainly(error), *getattr(error, "__notes__", ())]
-    text = "\n".join(parts)
-    for said, option in _OPTIONS:
-        if _has(args, option):
-            text = re.sub(said, lambda found, o=option: _as_option(o, found), text)
+    row = _row_of(error, args)
+    text = row + as_options("\n".join(parts), args)
     if not args.debug and not isinstance(error, UsageError):
         text += "\n(--debug shows where.)"
     return text
+
+
+def as_options(text, args):
+    """Return what the library says, with options in place of parameters."""
+    for said, instead in _WORDS:
+        text = re.sub(said, lambda _, i=instead: i, text)
+    for said, option in _OPTIONS:
+        if _has(args, option):
+            text = re.sub(said, lambda found, o=option: _as_option(o, found), text)
+    return text
+
+
+def _row_of(error, args):
+    """Return where the clip of an error stands in the table; "" for no clip of it."""
+    table = getattr(args, "table_of_clips", None)
+    clip = getattr(error, "clip", None)
+    if table is None or not isinstance(clip, str):
+        return ""
+    files = table.data[["video", "audio"]]
+    rows = table.rows[(files == clip).any(axis=1).to_numpy()].tolist()
+    return f"{table.filename}, row {rows[0]}: " if rows else ""
 
 
 def _as_option(option, found):
@@ -111,15 +138,15 @@ def _has(args, option):
 
 
 @contextmanager
-def plain_warnings(name):
+def plain_warnings(args):
     """Show each warning once, in one line, without the code that gave it."""
     shown = set()
 
     def show(message, category, filename, lineno, file=None, line=None):
-        text = " ".join(str(message).split())
+        text = as_options(" ".join(str(message).split()), args)
         if text not in shown:
             shown.add(text)
-            _print_beside_bars(f"{name}: warning: {text}")
+            _print_beside_bars(f"skmer {args.command}: warning: {text}")
 
     with warnings.catch_warnings():
         if not sys.warnoptions:

@@ -12,7 +12,7 @@ from skmer.cli._arguments import (
     add_table,
     number_from,
 )
-from skmer.cli._clips import load_table, streams_of
+from skmer.cli._clips import load_table, streams_of, tell_if_refined
 from skmer.cli._console import UsageError, note, plainly, result, shows_bars
 from skmer.cli._folds import folds_of, groups_of
 from skmer.cli._output import check_folder
@@ -36,8 +36,9 @@ _EXAMPLE = """
     hold it for other uses.
 
     Folds are stratified and keep a speaker together where the table has a column
-    speaker or group. With a column fold, or --fold-file, they are those. Clips
-    without a label are trained on by recipes that can, and never scored.
+    speaker or group. With a column fold, or --fold-file, they are those, whoever
+    speaks; --cv wins over a column fold. Clips without a label are trained on by
+    recipes that can, and never scored.
 
     More:
       skmer evaluate ecmf clips.csv -o r2 --fold-file report/folds.csv   same folds
@@ -68,7 +69,8 @@ def add_parser(subparsers):
         "--cv",
         metavar="N",
         type=number_from(2),
-        help="number of folds (5, or fewer where a class has fewer clips)",
+        help="number of folds, also where there is a column fold (5, or fewer where a "
+        "class has fewer clips)",
     )
     group.add_argument(
         "--fold-file",
@@ -78,7 +80,8 @@ def add_parser(subparsers):
     group.add_argument(
         "--fold-column",
         metavar="NAME",
-        help="column with the fold that a clip is tested in (fold, if it is there)",
+        help="column with the fold that a clip is tested in (fold, if it is there and "
+        "--cv is not given)",
     )
     add_groups(group)
     add_seeds(group)
@@ -103,6 +106,7 @@ def run(args):
     """Evaluate the recipe, write the report, print its scores."""
     _check_target(args)
     clips = load_table(args, groups=groups_of(args), classes=True)
+    tell_if_refined(args, clips)
     streams = streams_of(args, streams_of_recipe(args.recipe), clips.data)
     model = make_model(args.recipe, args, streams, verbose=shows_bars(args))
     folds = folds_of(args, clips)

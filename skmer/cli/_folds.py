@@ -42,15 +42,50 @@ def folds_of(args, clips):
             folds = ReferenceFolds.read(args.fold_file)
             told = f"those of {args.fold_file}"
         elif clips.folds is not None and args.cv is None:
+            _refuse_constant(clips)
             folds = ReferenceFolds(clips.folds)
             told = f"those of the column {clips.folds.name!r}"
         else:
             return _new_folds(args, clips)
-        n_folds = folds.get_n_splits(clips.data, clips.target)
+        splits = list(folds.split(clips.data, clips.target))
     except (DataFileError, ValueError, OSError) as error:
         raise UsageError(plainly(error)) from error
-    note(args, f"Folds: {told}, {n_folds}.")
+    note(args, f"Folds: {told}, {len(splits)}.{_unknown_groups(args, clips)}")
+    _tell_of_split_groups(args, clips, splits)
     return folds
+
+
+def _refuse_constant(clips):
+    folds = clips.folds
+    if folds.notna().any() and folds.nunique(dropna=False) == 1:
+        raise UsageError(
+            f"{clips.filename}: the column {folds.name!r} holds only one value, "
+            f"{str(folds.iloc[0])!r}, and folds need two or more, as one is tested by "
+            f"training on the others. Write others, or divide the clips by --cv "
+            f"{_USUAL}."
+        )
+
+
+def _unknown_groups(args, clips):
+    """Say that one person may be on both sides, where that cannot be known."""
+    if clips.groups is not None or args.groups == "none":
+        return ""
+    return (
+        " Nobody knows who speaks (no column speaker), so one person's clips may be on "
+        "both sides."
+    )
+
+
+def _tell_of_split_groups(args, clips, splits):
+    from skmer.evaluation._folds import count_split_groups, told_of_split_groups
+
+    if clips.groups is None:
+        return
+    n_split = count_split_groups(splits, clips.groups)
+    n_groups, name = clips.groups.nunique(), clips.groups.name
+    told = told_of_split_groups(n_split, n_groups, name)
+    if told:
+        note(args, f"{told} To keep them apart, divide the clips by --cv {_USUAL}.")
 
 
 def check_number(args, clips, *, more=0):
@@ -99,7 +134,8 @@ def _new_folds(args, clips):
         random_state=args.seed,
     )
     apart = "" if clips.groups is None else f", each {clips.groups.name} in one"
-    note(args, f"Folds: {n_splits}, stratified{apart}.")
+    told = f"Folds: {n_splits}, stratified{apart}."
+    note(args, f"{told}{_unknown_groups(args, clips)}")
     return folds
 
 

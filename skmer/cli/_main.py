@@ -82,7 +82,7 @@ def main(argv=None):
         args = _parse(argv)
     except SystemExit as stop:
         return close_stdout(stop.code)
-    with plain_warnings(f"skmer {args.command}"):
+    with plain_warnings(args):
         code = _run(args)
     return close_stdout(code)
 

@@ -82,7 +82,7 @@ def run(args):
     clips = _clips(args)
     model = _load(args)
     _adjust(args, model)
-    rows = _predict(model, clips)
+    rows = _predict(args, model, clips)
     code = _tell_failures(args, rows)
     write = _write_csv if form == ".csv" else _write_jsonl
     if args.output is None:
@@ -151,11 +151,11 @@ def _adjust(args, model):
             part.set_params(**{n: v for n, v in wanted.items() if n in known})
 
 
-def _predict(model, clips):
+def _predict(args, model, clips):
     """Return clip, label, probabilities and error of each clip, as dicts."""
     import numpy as np
 
-    features, failed = _features(model, clips)
+    features, failed = _features(args, model, clips)
     rows = [
         {"clip": str(clip), "label": None, "probabilities": None, "error": None}
         for clip in clips.index
@@ -196,7 +196,28 @@ def _reasons(failed):
     }
 
 
-def _features(model, clips):
+def _tell_of_words(args, model, table):
+    """Tell that the model reads words, and clips have none."""
+    columns = [column for _, _, column in model.named_steps["encode"].transformers_]
+    if "text" not in columns or "text" not in table:
+        return
+    n_with = int(table["text"].notna().sum())
+    if n_with == len(table):
+        return
+    beside = getattr(model.named_steps.get("clips"), "sidecar_text", False)
+    other = ".txt, .srt or .vtt files beside the clips"
+    if not beside:
+        other += ", for a model that was fitted with --sidecar-text"
+    some = f"only {n_with}" if n_with else "none"
+    note(
+        args,
+        f"The model reads words, and {some} of {counted(len(table), 'clip')} "
+        f"{'has' if n_with == 1 else 'have'} any. They come from a table with a column "
+        f"text, or from {other}.",
+    )
+
+
+def _features(args, model, clips):
     """Return the features that a recipe's first steps give, and what failed."""
     import warnings
 
@@ -214,6 +235,7 @@ def _features(model, clips):
         warnings.simplefilter("ignore", ExtractionWarning)
         for name in steps[: steps.index("encode")]:
             table = model.named_steps[name].transform(table)
+        _tell_of_words(args, model, table)
         features = model.named_steps["encode"].transform(table)
     return features, failures_of(model.named_steps["encode"], table, features)
 

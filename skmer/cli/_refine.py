@@ -28,13 +28,14 @@ _EXAMPLE = """
     example:
       $ skmer refine clips.csv -o refined.csv --report report.csv
       Changed 14 of 240 labels (5.8 %), flagged 9 more.
-      refined.csv: labels are in the column label_refined
+      refined.csv: to fit: --label-column label_refined; to evaluate, keep the
+      column label
 
     Weak classifiers of each modality judge clips that they have not learnt from;
     where they and how annotators err speak against a label, it is changed. All
     columns of clips.csv stay as they are. refined.csv has two more, label_refined
-    and label_changed, and is used by --label-column label_refined. report.csv has
-    the clips that were changed or flagged, the least credible first:
+    and label_changed; fit recipes on it by --label-column label_refined. report.csv
+    has the clips that were changed or flagged, the least credible first:
 
       clip,from,to,probability,agreement,quality,sources,...
       clips/a.mp4,sad,happy,0.93,1.0,0.02,"audio, text",...
@@ -211,8 +212,8 @@ def _write(args, clips, refiner, names):
     if os.path.dirname(os.path.abspath(args.output)) != os.path.abspath(clips.root):
         root = f" and --root {clips.root}, where its paths start"
     result(
-        f"{args.output}: labels are in the column {names[0]}; use it by "
-        f"--label-column {names[0]}{root}"
+        f"{args.output}: to fit: --label-column {names[0]}{root}; to evaluate, keep "
+        f"the column {args.label_column}"
     )
 
 

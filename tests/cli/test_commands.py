@@ -103,7 +103,16 @@ def test_extract_lists_files_that_cannot_be_read(skmer, newcomer, broken):
         "extract", broken, "-o", "g.csv", "--streams=audio", "--on-error=raise"
     )
     assert code == 1 and "broken.mp4" in err and not Path("g.csv").exists()
-    assert "Traceback" not in err
+    assert "Traceback" not in err and "failures(X)" not in err
+    assert f"error: {broken}, row 3: " in err
+    assert "--on-error nan" in err and "`skmer extract` lists them" in err
+    quick = ["--set=fuse__max_epochs=1", "--no-references", "--no-robustness"]
+    quick += ["--streams=audio", "--groups=none", "--cv=2", "--on-error=nan"]
+    code, _, err = skmer(
+        "evaluate", "mertools-attention", broken, "-o", "r", "--no-literature", *quick
+    )
+    assert code == 0 and "1 of 20 clips could not be read" in err
+    assert "`skmer extract` lists them." in err and "failures(X)" not in err
 
 
 def test_nothing_is_overwritten_unasked(skmer, newcomer):
@@ -190,6 +199,9 @@ def test_nothing_is_overwritten_unasked(skmer, newcomer):
         (["refine", "TABLE", "-o", "r.csv", "--label-studio=r.xml"],
          "written as .json"),
         (["refine", "TABLE", "-o", "r.xlsx"], "written as .csv"),
+        (["ablation", "mertools-attention", "TABLE", "-o", "r"],
+         "has no table, as it is the baseline"),
+        (["ablation", "mr_cll", "TABLE", "-o", "r"], "Did you mean mr-ccl"),
         (["refine", "TABLE", "-o", "r.csv", "--recipe=foal-net"],
          "does not judge by"),
     ],
@@ -231,7 +243,9 @@ def test_fits_saves_and_predicts(skmer, newcomer, broken):
     code, out, err = skmer("fit", "mertools-attention", table, "-o", "model", *FIT)
     assert code == 0 and "mertools-attention of 18 clips, 6 classes" in out
     assert "1 without a label" in err
-    assert skmer("predict", "model", table, "-o", "p.csv")[0] == 0
+    code, _, err = skmer("predict", "model", table, "-o", "p.csv")
+    n_with = int((newcomer.frame["text"].fillna("") != "").sum())
+    assert code == 0 and f"reads words, and only {n_with} of 19 clips have any" in err
     rows = _rows("p.csv")
     assert [row["clip"] for row in rows] == newcomer.frame["path"].tolist()
     chances = [name for name in rows[0] if name.startswith("p_")]
@@ -246,6 +260,11 @@ def test_fits_saves_and_predicts(skmer, newcomer, broken):
     assert code == 1 and not out and "broken.mp4" in err and "--on-error nan" in err
     code, out, err = skmer("predict", "model", first, bad, "--on-error", "nan")
     assert code == 0 and "1 of 2 clips could not be read" in err
+    assert "The model reads words, and none of 2 clips have any. They come from" in err
+    assert "a column text" in err and "fitted with --sidecar-text" in err
+    some = newcomer.frame[newcomer.frame["text"].fillna("") != ""].iloc[:3]
+    err = skmer("predict", "model", newcomer.table("some.csv", some))[2]
+    assert "reads words" not in err
     good, lost = csv.DictReader(out.splitlines())
     assert good["label"] and not good["error"] and not lost["label"]
     assert "audio: " in lost["error"] and "no media format" in lost["error"]
@@ -284,6 +303,8 @@ def test_refines_labels(skmer, newcomer):
     code, out, err = skmer("refine", newcomer.table(), "-o", "refined.csv", *more)
     assert code == 0, err
     assert "Left out 1 clip" in out and f"--root {newcomer.folder}" in out
+    assert "to fit: --label-column label_refined" in out
+    assert out.endswith("; to evaluate, keep the column label\n")
     refined = pd.read_csv("refined.csv", keep_default_na=False)
     kept = frame.drop(index=1).fillna("")
     pd.testing.assert_frame_equal(
@@ -332,7 +353,9 @@ def test_folds_come_from_a_file_or_a_column(skmer, newcomer):
         return err, ReferenceFolds.read(f"{output}/folds.csv").folds.tolist()
 
     told, used = evaluate("a")
-    assert "Folds: those of the column 'fold', 3." in told
+    assert "Folds: those of the column 'fold', 3.\n" in told
+    assert "5 of 5 speakers are in training and in test of a fold: the score" in told
+    assert "5 of 5 speakers" in Path("a", "report.md").read_text()
     assert used == newcomer.frame["fold"].tolist()
     told, used = evaluate("b", "--fold-column", "part")
     assert "Folds: those of the column 'part', 2." in told
@@ -345,6 +368,26 @@ def test_folds_come_from_a_file_or_a_column(skmer, newcomer):
         "evaluate", "ecmf", table, "-o", "d", "--fold-column", "parts", *quick
     )
     assert code == 2 and "no column 'parts'" in err
+    newcomer.frame["fold"] = 3
+    table = newcomer.table()
+    code, _, err = skmer("evaluate", "mertools-attention", table, "-o", "d", *quick)
+    assert code == 2 and "column 'fold' holds only one value, '3'" in err
+    assert "two or more" in err and "--cv" in err
+    told, used = evaluate("e", "--cv", "2")
+    assert "Folds: 2, stratified, each speaker in one.\n" in told
+    assert set(used) == {0, 1} and "flatters" not in told
+
+
+def test_refined_labels_are_no_labels_to_judge_by(skmer, newcomer):
+    quick = ["--no-references", "--no-literature", "--no-robustness", "--groups=none"]
+    quick += ["--set=fuse__max_epochs=1", "--streams=text", "--cv=2", "--overwrite"]
+    newcomer.frame["label_refined"] = newcomer.frame["label"]
+    command = ["evaluate", "mertools-attention", newcomer.table(), "-o", "r", *quick]
+    code, _, err = skmer(*command, "--label-column", "label_refined")
+    assert code == 0 and "scores on them flatter" in err
+    assert "use --label-column label." in err
+    code, _, err = skmer(*command)
+    assert code == 0 and "flatter" not in err
 
 
 def test_settings_and_seeds_reach_the_model(skmer, newcomer):
@@ -409,7 +452,7 @@ def test_ablation(skmer, newcomer, monkeypatch):
     arguments += ["--rows", "HL,HL(18)", "--cv", "2", "--groups", "none"]
     code, out, err = skmer(*arguments, "-o", "table")
     assert code == 0, err
-    assert "| HL(18) | not run: needs a speech model" in out
+    assert "| HL(18) | not run: needs a speech model: --encoders paper |" in out
     saved = json.loads(Path("table", "ablation.json").read_text())
     waf = {row["row"]: row["WAF"] for row in saved["rows"]}
     assert f"| HL | {100 * waf['HL']:.1f} (" in out and waf["HL(18)"] is None

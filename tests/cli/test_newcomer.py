@@ -46,6 +46,7 @@ def test_first_try(skmer, newcomer):
     told = skmer("evaluate", "mertools-attention", table, "-o", "report")
     _worked(told)
     assert "Streams: audio, video. No clip has words" in told[2]
+    assert "stratified. Nobody knows who speaks (no column speaker), so one" in told[2]
     assert "--sidecar-text" in told[2]
     _, *systems = (line.split("  ")[0] for line in told[1].splitlines()[:4])
     assert systems == ["mertools-attention", "concat + LR", "product of LRs"]
@@ -108,6 +109,15 @@ def test_duplicate_rows(evaluate, newcomer):
     frame = newcomer.frame
     frame.loc[20] = frame.loc[2]
     _refused(evaluate(newcomer.table()), "rows 4 and 22", "Leave one")
+
+
+def test_no_label_at_all(evaluate, newcomer):
+    newcomer.frame["label"] = ""
+    told = evaluate(newcomer.table())
+    _refused(told, "no clip has a label", "as --label-column.")
+    told = evaluate(newcomer.table(frame=newcomer.frame[["path", "text"]]))
+    _refused(told, "the classes")
+    assert "require_labels" not in told[2]
 
 
 def test_absolute_and_relative_paths(evaluate, newcomer, tmp_path):
