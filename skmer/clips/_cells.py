@@ -9,6 +9,7 @@ from skmer.utils._suffixes import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 # What an encoder reads from a clip, and what a cell of that kind holds.
 COLUMNS = ("video", "audio", "text")
+FEATURES_GO = "If these are features, make the recipe with encoders=None"
 
 
 def is_path_column(column):
@@ -74,9 +75,11 @@ def _sequence(X, column, owner):
         if X.ndim == 2 and X.shape[1] == 1:
             return X[:, 0]
         if X.ndim != 1:
+            numbers = X.ndim == 2 and X.dtype.kind in "biuf"
+            hint = f" {FEATURES_GO}." if numbers else ""
             raise ValueError(
                 f"{owner} takes one clip a row: a 1-D sequence, or a frame with a "
-                f"column {column!r}. Got an array of shape {X.shape}."
+                f"column {column!r}. Got an array of shape {X.shape}.{hint}"
             )
         return X
     if isinstance(X, (list, tuple)):

@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from skmer._config import get_config
 from skmer.cache import config_digest, open_store, text_id
-from skmer.clips._cells import is_path_column, resolve_cells
+from skmer.clips._cells import COLUMNS, is_path_column, resolve_cells
 from skmer.clips._extraction import encode_in_tasks, extract
+from skmer.clips._named import ADVICE
 from skmer.clips._sinks import Columns, Matrix, Reduced
 from skmer.exceptions import ExtractionWarning
 from skmer.utils._sklearn import Interval, StrOptions, _fit_context
@@ -290,7 +291,8 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
         """
         cells = self._cells(X)
         if all(cell is None for cell in cells):
-            self._complain_all_missing(len(cells))
+            advice = getattr(X, "attrs", {}).get(ADVICE, {}).get(self._column)
+            self._complain_all_missing(len(cells), advice=advice)
         return self
 
     def fit_transform(self, X, y=None):
@@ -435,12 +437,13 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
                 stacklevel=_CALLER + 1,
             )
 
-    def _complain_all_missing(self, n_clips, found="given"):
-        remedy = self._remedy or _REMEDY[self._column]
+    def _complain_all_missing(self, n_clips, found="given", advice=None):
+        remedy = advice or self._remedy or _REMEDY[self._column]
+        others = tuple(name for name in COLUMNS if name != self._column)
         message = (
             f"{type(self).__name__}: none of the {n_clips} clips has {self._column} "
             f"{found}. {remedy}, or leave this encoder out (of a recipe by its streams "
-            "parameter)"
+            f"parameter, as in streams={others})"
         )
         if self.on_error == "raise":
             raise ValueError(message + ", or get rows of NaN by on_error='nan'.")
@@ -454,8 +457,8 @@ _REMEDY = {
         "Check that the files have a picture (and a face where regions has 'face')"
     ),
     "text": (
-        "Put transcripts beside the clips and use ClipTable(sidecar_text=True), give "
-        "a frame with a column 'text'"
+        "Put transcripts beside the clips and use ClipTable(sidecar_text=True), which "
+        "a recipe takes as sidecar_text=True, give a frame with a column 'text'"
     ),
 }
 

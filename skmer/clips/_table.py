@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from skmer.clips._cells import COLUMNS, resolve_cells
+from skmer.clips._named import ADVICE, advice_on_names, refuse_features
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.media import find_transcript, read_transcript
 from skmer.utils import as_object_column
@@ -121,7 +122,13 @@ class ClipTable(StatelessOnClips, TransformerMixin, BaseEstimator):
         columns, index = clip_columns(X, "ClipTable")
         if self.sidecar_text:
             columns["text"] = self._with_sidecars(columns)
-        return clip_frame(columns, index)
+        table = clip_frame(columns, index)
+        if isinstance(X, pd.DataFrame) and X.shape[1] > 1:
+            # Words alone may be all that is wanted: only encoders know
+            advice = advice_on_names(X)
+            if advice:
+                table.attrs[ADVICE] = advice
+        return table
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the table's columns.
@@ -221,10 +228,10 @@ def clip_frame(columns, index):
 def _from_frame(X, owner):
     has = [name for name in COLUMNS if name in X.columns]
     if not has:
+        refuse_features(X, owner)
         raise ValueError(
             f"{owner} needs at least one of the columns video, audio and text. "
-            f"X has {', '.join(map(str, X.columns[:10])) or 'none'}. Rename the "
-            "column that holds the paths to 'video'."
+            f"{advice_on_names(X)['video']}."
         )
     columns = {name: resolve_cells(X, name, owner) for name in has}
     for name in COLUMNS:

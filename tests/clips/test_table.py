@@ -100,8 +100,38 @@ def test_unreadable_transcripts(tmp_path):
         ([""], ValueError, "empty string"),
         ("a.mp4", TypeError, "a list even for one clip"),
         (7, TypeError, "int"),
-        (np.zeros((3, 2)), ValueError, r"\(3, 2\)"),
-        (pd.DataFrame({"file": ["a"], "label": [1]}), ValueError, "file, label"),
+        (
+            pd.DataFrame({"file": ["a"], "label": [1]}),
+            ValueError,
+            "file, label. Rename the column that holds the paths to 'video', or use",
+        ),
+        (
+            pd.DataFrame({"label": [1], "path": ["a.mp4"]}),
+            ValueError,
+            "label, path. Rename 'path' to 'video', or use skmer.datasets.load_clips",
+        ),
+        (
+            pd.DataFrame({"n": [1], "sound": [Path("a.wav")]}),
+            ValueError,
+            "Rename 'sound' to 'audio'",
+        ),
+        (
+            pd.DataFrame({"Video": ["a.mp4"], "Audio ": ["a.wav"], "y": [1]}),
+            ValueError,
+            "Rename 'Video' to 'video' and 'Audio ' to 'audio', or",
+        ),
+        (
+            pd.DataFrame({"audio__0": [1.0], "audio__1": [2.0]}),
+            ValueError,
+            "features: it has 2 columns such as 'audio__0'.*encoders=None",
+        ),
+        (
+            pd.DataFrame({"y": ["x"], "video__frames": [np.zeros((2, 3))]}),
+            ValueError,
+            "such as 'video__frames'.*encoders=None",
+        ),
+        (pd.DataFrame({0: [1.0], 1: [2.0]}), ValueError, "encoders=None"),
+        (np.zeros((3, 2)), ValueError, r"\(3, 2\).*encoders=None"),
         (pd.DataFrame({"video": ["a.mp4", 4]}), TypeError, "Clip 1"),
     ],
 )
