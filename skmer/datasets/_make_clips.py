@@ -153,6 +153,9 @@ def make_clips(
             The video files.
         groups : Series of str of shape (n_clips,)
             Speaker of each clip, indexed by clip id.
+        folds : None
+            There are none; :meth:`ReferenceFolds.from_labels()
+            <skmer.model_selection.ReferenceFolds.from_labels>` makes them.
         evidence : DataFrame of shape (n_clips, 5)
             What was drawn, indexed by clip id: the emotion that ``video``,
             ``audio`` and ``text`` show (missing where the modality is), the
@@ -245,6 +248,7 @@ def make_clips(
         target_names=list(EMOTIONS),
         paths=paths,
         groups=pd.Series(groups, index=made.index, name="speaker"),
+        folds=None,
         evidence=made[[*MODALITIES, "pitch", "duration"]],
         scores=scores,
         directory=str(folder),

@@ -16,6 +16,12 @@ from skmer.utils._sklearn import _num_samples
 
 # How many clip ids a message names.
 _NAMED = 3
+# What to do where a loader of data returned folds=None.
+_NO_FOLDS = (
+    " The data have none: add a column of folds to the table (fold_column of "
+    "load_clips), or use ReferenceFolds.from_labels(y, clips=X) or "
+    "scikit-learn's StratifiedGroupKFold."
+)
 
 
 class ReferenceFolds(BaseCrossValidator):
@@ -286,7 +292,7 @@ class ReferenceFolds(BaseCrossValidator):
         if not isinstance(self.folds, pd.Series):
             raise TypeError(
                 "folds must be a Series of folds indexed by clip id. Got "
-                f"{type(self.folds).__name__}."
+                f"{type(self.folds).__name__}.{_NO_FOLDS * (self.folds is None)}"
             )
         names, numbers = _named_folds(self.folds.to_numpy(dtype=object, na_value=None))
         if not names:

@@ -33,6 +33,7 @@ def test_table_and_index(clips):
     assert clips.paths == list(clips.data.index) == list(clips.data["video"])
     for part in (clips.groups, clips.evidence):
         assert part.index.equals(clips.data.index)
+    assert clips.folds is None
     assert clips.target.shape == (20,)
     assert clips.target.dtype.kind == "U"
     assert clips.target_names == list(EMOTIONS)

@@ -327,6 +327,8 @@ def test_messages_of_rows():
         next(folds.split(["a", "b"], [0, 1, 1]))
     with pytest.raises(TypeError, match="must be a Series"):
         next(ReferenceFolds([0, 1]).split(["a", "b"]))
+    with pytest.raises(TypeError, match=r"Got NoneType\. .*fold_column.*from_labels"):
+        next(ReferenceFolds(None).split(["a", "b"]))
     twice = ReferenceFolds(pd.Series([0, 1], index=["a", "a"]))
     with pytest.raises(ValueError, match="gives clip 'a' two folds"):
         next(twice.split(["a"]))
