@@ -58,7 +58,7 @@ class TextJob(Job):
         if self.room < 1:
             raise ValueError(
                 f"max_length={max_length} leaves no room for a token of text: this "
-                f"model adds {special} special tokens. Raise it."
+                f"model adds {special} special tokens. Raise max_length."
             )
 
     def stretches(self, found):

@@ -258,7 +258,7 @@ class SelfTrainingRounds:
         elif (score[agreed] >= thresholds[codes[agreed]]).any():
             why = (
                 f"n_per_class={self.n_per_class} asks for none of those that pass "
-                f"(by class {counts.tolist()}). Raise it."
+                f"(by class {counts.tolist()}). Raise n_per_class."
             )
         else:
             best = [

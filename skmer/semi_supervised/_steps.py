@@ -151,11 +151,18 @@ def resample(sampler, X, y, weight):
     Raises
     ------
     ValueError
-        If there are weights and the sampler does not tell where its rows come from.
+        If there are weights and the sampler does not tell where its rows come from,
+        or it refuses rows of one class.
     """
     try:
         X_new, y_new = sampler.fit_resample(X, y)
     except (TypeError, ValueError) as error:
+        if isinstance(error, ValueError) and len(set(y.tolist())) == 1:
+            raise ValueError(
+                f"All {len(y)} labelled rows are of one class, {y.tolist()[0]!r}, and "
+                f"{type(sampler).__name__} needs two. Label rows of another class, or "
+                "fit without a sampler: sampler=None, in make_mr_ccl oversample=False."
+            ) from error
         error.add_note(
             f"{type(sampler).__name__} was given the labelled rows of one step, "
             "pseudo-labelled ones included in the second. A class that already has "

@@ -381,7 +381,8 @@ def test_thresholds_nobody_passes(clips):
 
 def test_counts_that_ask_for_none(clips):
     X, y, _ = clips
-    with pytest.warns(UserWarning, match=r"n_per_class=0.001 asks for none"):
+    said = r"n_per_class=0.001 asks for none.*Raise n_per_class\."
+    with pytest.warns(UserWarning, match=said):
         _agreeing(None, n_per_class=0.001).fit(X, y)
 
 
@@ -503,6 +504,16 @@ def _rare(y, seed=0):
     y = y.copy()
     y[np.flatnonzero(y == "sad")[3:]] = None
     return y
+
+
+@pytest.mark.parametrize("wrap", [LabeledSampler, clone])
+def test_one_class_is_too_few_for_a_sampler(clips, wrap):
+    X, y, _ = clips
+    model = AgreementSelfTrainingClassifier(
+        LogisticRegression(), sampler=wrap(RandomOverSampler())
+    )
+    with pytest.raises(ValueError, match="rows are of one class, 'sad'.*oversample=F"):
+        model.fit(X, np.where(pd.isna(y), None, "sad"))
 
 
 def test_a_sampler_in_each_step(clips):
