@@ -20,7 +20,7 @@ from skmer.fusion._precision import DTYPES
 from skmer.fusion._predict import StreamPredictor
 from skmer.fusion._rows import TrainingRows
 from skmer.fusion._side_by_side import fit_together
-from skmer.fusion._skorch import stream_heads_of
+from skmer.fusion._skorch import interrupted, stream_heads_of
 from skmer.modules import RandomSource
 from skmer.utils._sklearn import HasMethods, Interval, StrOptions
 
@@ -355,11 +355,13 @@ class FusionClassifier(
         with self._threads(), self._randomness():
             self._make_ready(task, X, y, resume)
             try:
-                self.best_epoch_ = self._run_epochs(task.train, task.valid)
+                self.best_epoch_, stop = self._run_epochs(task.train, task.valid)
             finally:
                 self._mixing = None
             self.notify("on_train_end", X=X, y=y)
         self._finish(task)
+        if stop is not None:
+            raise interrupted(stop, self)
         return self
 
     def _begin(self, data, codes, clips, source, resume):

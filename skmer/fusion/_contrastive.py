@@ -174,8 +174,7 @@ class ContrastiveFusionClassifier(PretrainedFusion, FusionClassifier):
     Unlabelled rows are used in the pre-training only; rows of weight zero and rows
     that early stopping watches are not used in it. Missing streams and weights are
     treated as :class:`FusionClassifier` describes. Pre-training is in float32
-    whatever ``dtype``. An interrupt (Ctrl-C) ends the pre-training and keeps what was
-    learnt; a second one ends the training.
+    whatever ``dtype``.
 
     A pre-training within ``fit`` sees the rows given to ``fit`` and no others, so that
     cross-validation is clean. One pre-training of all clips, given as ``pretrained``

@@ -6,7 +6,13 @@ from torch import nn
 
 from skmer.fusion._data import StreamData
 from skmer.fusion._precision import resolve_dtype
-from skmer.fusion._skorch import StreamNet, _logits, _some_of, stream_heads_of
+from skmer.fusion._skorch import (
+    StreamNet,
+    _logits,
+    _some_of,
+    interrupted,
+    stream_heads_of,
+)
 from skmer.modules import StackedModules
 
 # Those that treat each number of a tensor apart, so that a step on stacked
@@ -104,23 +110,32 @@ def _train(nets, begun, tasks):
         with nets[0]._threads():
             if len(nets) == 1:
                 net, task = nets[0], begun[0]
-                net.best_epoch_ = net._run_epochs(task.train, task.valid)
+                net.best_epoch_, stop = net._run_epochs(task.train, task.valid)
             else:
-                _run_side_by_side(nets, begun)
+                stop = _run_side_by_side(nets, begun)
     finally:
         for net in nets:
             net._mixing = None
     for net, task, (X, y, _) in zip(nets, begun, tasks, strict=True):
         net.notify("on_train_end", X=X, y=y)
         net._finish(task)
+    if stop is not None:
+        raise interrupted(stop, nets[0])
 
 
 def _run_side_by_side(nets, begun):
-    """Train until every net has done its epochs or lost patience."""
+    """Train until every net has done its epochs or lost patience.
+
+    Returns
+    -------
+    stop : KeyboardInterrupt or None
+        As of a single net.
+    """
     facts = [{"dataset_train": b.train, "dataset_valid": b.valid} for b in begun]
     best = [net._no_best() for net in nets]
     running = list(range(len(nets)))
     stack = _Stack(nets, [task.train for task in begun])
+    stop = None
     try:
         for _ in range(nets[0].max_epochs):
             for index in running:
@@ -136,13 +151,13 @@ def _run_side_by_side(nets, begun):
                 running = [i for i in running if i not in done]
             if not running:
                 break
-    except KeyboardInterrupt:
-        # As in a single fit: what was learnt is kept.
-        pass
+    except KeyboardInterrupt as interrupt:
+        stop = interrupt
     finally:
         stack.release()
     for net, found in zip(nets, best, strict=True):
         net.best_epoch_ = net._restore(found)
+    return stop
 
 
 class _Stack:

@@ -24,6 +24,19 @@ _PER_BATCH = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 _PREDICT_BATCH = 1024
 
 
+class _EnoughError(Exception):
+    """A callback ended the training."""
+
+
+def interrupted(stop, net):
+    """Return a user's interrupt with a note on what becomes of the net."""
+    stop.add_note(
+        f"{type(net).__name__} keeps what it learnt in {len(net.history)} epochs: it "
+        "can predict, and partial_fit goes on from there."
+    )
+    return stop
+
+
 class StreamNet(NeuralNetClassifier):
     """A skorch classifier over :class:`StreamData`, pure in its parameters.
 
@@ -265,26 +278,43 @@ class StreamNet(NeuralNetClassifier):
         return rows.to(dataset.y.device)
 
     def _run_epochs(self, train, valid):
-        """Train for up to ``max_epochs``; return the number of the best epoch."""
+        """Train for up to ``max_epochs``.
+
+        Returns
+        -------
+        best_epoch : int or None
+        stop : KeyboardInterrupt or None
+            Of a user. What was learnt until then is kept, for those who want it, and
+            the caller raises it: nobody else is to take the net for a trained one.
+        """
         facts = {"dataset_train": train, "dataset_valid": valid}
         best = self._no_best()
         self._scaler = gradient_scaler(self.dtype_, self.device_, self._scaler_state)
+        stop = None
         try:
             self._epochs_until_done(train, facts, best)
-        except KeyboardInterrupt:
-            # What callbacks raise to stop early, and users at the keyboard.
+        except _EnoughError:
             pass
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt
         finally:
             # A scaler holds to a device; its state goes anywhere.
             if self._scaler is not None:
                 self._scaler_state = self._scaler.state_dict()
             self._scaler = None
-        return self._restore(best)
+        return self._restore(best), stop
+
+    def _tell(self, hook, **facts):
+        """Notify callbacks, whose way to end the training is to interrupt it."""
+        try:
+            self.notify(hook, **facts)
+        except KeyboardInterrupt as stop:
+            raise _EnoughError from stop
 
     def _epochs_until_done(self, train, facts, best):
         listening = self._listening()
         for _ in range(self.max_epochs):
-            self.notify("on_epoch_begin", **facts)
+            self._tell("on_epoch_begin", **facts)
             self.run_single_epoch(
                 self.get_iterator(train, training=True),
                 training=True,
@@ -316,7 +346,7 @@ class StreamNet(NeuralNetClassifier):
         score = -np.inf if valid is None else self.history[-1, "valid_f1_weighted"]
         if score > best["score"]:
             best.update(score=score, epoch=epoch, weights=self._weights())
-        self.notify("on_epoch_end", **facts)
+        self._tell("on_epoch_end", **facts)
         stale = epoch - (best["epoch"] or epoch)
         return self.patience is not None and stale >= self.patience
 
@@ -350,7 +380,7 @@ class StreamNet(NeuralNetClassifier):
         total, count, predicted, wanted = 0.0, 0, [], []
         for batch in iterator:
             if listening:
-                self.notify("on_batch_begin", batch=batch, training=training)
+                self._tell("on_batch_begin", batch=batch, training=training)
                 # A callback may have predicted meanwhile.
                 self._set_training(training)
             step = step_fn(batch, listening=listening)
@@ -363,7 +393,7 @@ class StreamNet(NeuralNetClassifier):
             if listening:
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", size)
-                self.notify("on_batch_end", batch=batch, training=training, **step)
+                self._tell("on_batch_end", batch=batch, training=training, **step)
         self._record_loss(prefix, len(iterator), float(total) / count)
         if not listening:
             self._record_epoch_as_batch(prefix, float(total) / count, count)
@@ -417,7 +447,7 @@ class StreamNet(NeuralNetClassifier):
             if self.gradient_clip_value is not None:
                 nn.utils.clip_grad_value_(parameters, self.gradient_clip_value)
             if listening:
-                self.notify(
+                self._tell(
                     "on_grad_computed",
                     named_parameters=list(self.get_all_learnable_params()),
                     batch=batch,

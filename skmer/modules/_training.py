@@ -29,7 +29,7 @@ class Training:
         something was watched, ``watched``.
     best_epoch : int or None
         Epoch whose weights were kept, from 1; None if nothing was watched.
-    stopped : {"max_epochs", "patience", "interrupt"}
+    stopped : {"max_epochs", "patience"}
         Why training ended.
     """
 
@@ -61,8 +61,8 @@ def train(
 ) -> Training:
     """Train a module on a loss of one's own.
 
-    Ends after ``max_epochs``, when patience runs out, or when the user interrupts
-    it (Ctrl-C), which keeps what was learnt. The module is in evaluation mode then.
+    Ends after ``max_epochs`` or when patience runs out. The module is in evaluation
+    mode then.
 
     Parameters
     ----------
@@ -162,23 +162,20 @@ def train(
     bar = tqdm(desc=description, unit="batch", disable=not verbose)
     stopped = "max_epochs"
     with limited_threads(n_threads, device), bar, randomness:
-        try:
-            for epoch in range(1, max_epochs + 1):
-                order = batches(random_source.generator("cpu"))
-                if not len(order):
-                    raise ValueError(f"{description}: there are no rows to learn from.")
-                bar.total = len(order) * max_epochs
-                record = run.epoch([rows.to(device) for rows in order], bar)
-                if not record["loss"] < float("inf"):
-                    raise ValueError(
-                        f"{description} diverged: the loss of epoch {epoch} is "
-                        f"{record['loss']}. {advice or _ADVICE}"
-                    )
-                if run.keep(record, watch, patience):
-                    stopped = "patience"
-                    break
-        except KeyboardInterrupt:
-            stopped = "interrupt"
+        for epoch in range(1, max_epochs + 1):
+            order = batches(random_source.generator("cpu"))
+            if not len(order):
+                raise ValueError(f"{description}: there are no rows to learn from.")
+            bar.total = len(order) * max_epochs
+            record = run.epoch([rows.to(device) for rows in order], bar)
+            if not record["loss"] < float("inf"):
+                raise ValueError(
+                    f"{description} diverged: the loss of epoch {epoch} is "
+                    f"{record['loss']}. {advice or _ADVICE}"
+                )
+            if run.keep(record, watch, patience):
+                stopped = "patience"
+                break
     module.eval()
     return Training(run.history, run.restore(), stopped)
 

@@ -1,6 +1,11 @@
+import _thread
+import threading
+
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from skorch.callbacks import Callback, EarlyStopping
 
 from skmer.fusion import AttentionFusionClassifier, SaliencyLog
 
@@ -67,3 +72,34 @@ def test_wrong_parameters_are_refused(clips, params):
 def test_shares_are_printed(clips, capsys):
     small(callbacks=[SaliencyLog()], verbose=1, max_epochs=1).fit(*clips)
     assert "saliency_video__face" in capsys.readouterr().out
+
+
+def test_callbacks_may_end_the_training(clips):
+    stop = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0)
+    net = small(callbacks=[stop], max_epochs=50).fit(*clips)
+    assert 1 < len(net.history) < 6
+
+
+class _Started(Callback):
+    """Interrupts the main thread from another one, as Ctrl-C does."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            threading.Timer(0.05, _thread.interrupt_main).start()
+
+
+def test_an_interrupt_reaches_the_caller_and_leaves_a_net(clips, interruptible):
+    net = small(callbacks=[_Started()], max_epochs=10**6)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        net.fit(*clips)
+    done = len(net.history)
+    assert 3 <= done < 10**6 and f"in {done} epochs" in stop.value.__notes__[0]
+    assert np.isfinite(net.predict_proba(clips[0])).all()
+    net.set_params(max_epochs=1, callbacks=None).partial_fit(*clips)
+    assert len(net.history) == done + 1
+
+
+def test_no_half_trained_net_is_scored(clips, interruptible):
+    net = small(callbacks=[_Started()], max_epochs=10**6)
+    with pytest.raises(KeyboardInterrupt):
+        cross_val_score(net, *clips, cv=2)

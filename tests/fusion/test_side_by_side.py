@@ -234,7 +234,9 @@ def test_an_interrupt_keeps_what_was_learnt(holes, monkeypatch):
         return step(self, rows, counts)
 
     monkeypatch.setattr(_side_by_side._Stack, "_step", interrupted)
-    fit_together(nets, [(X, y, None)] * 3)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        fit_together(nets, [(X, y, None)] * 3)
+    assert "learnt in 2 epochs" in stop.value.__notes__[0]
     for net in nets:
         assert len(net.history_) == 2
         assert np.isfinite(net.predict_proba(X)).all()

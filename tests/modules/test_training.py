@@ -193,22 +193,22 @@ def test_gradients_are_limited(limit):
         assert 0 < float(step.norm()) <= 1.001e-3
 
 
-def test_an_interrupt_keeps_what_was_learnt():
+def test_an_interrupt_is_no_end_of_training():
     source = RandomSource(0)
     module = layer(source)
     inner, calls = squares(module), []
 
     def loss(rows):
-        calls.append(module[1].weight.detach().clone())
+        calls.append(rows)
         if len(calls) == 15:
             raise KeyboardInterrupt
         return inner(rows)
 
-    done = train(
-        module, loss, shuffled_batches(96, 16), random_source=source, max_epochs=9
-    )
-    assert done.stopped == "interrupt" and len(done.history) == 2
-    assert torch.equal(module[1].weight, calls[-1]) and not module.training
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            module, loss, shuffled_batches(96, 16), random_source=source, max_epochs=9
+        )
+    assert len(calls) == 15
 
 
 def test_divergence_and_emptiness_are_errors():
