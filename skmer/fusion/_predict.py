@@ -17,6 +17,7 @@ from skmer.fusion._sequences import (
 )
 from skmer.fusion._skorch import StreamNet, _logits
 from skmer.fusion._state import SavedState
+from skmer.utils._features import refuse_clips
 from skmer.utils._scoring import LabelledScore
 
 
@@ -46,6 +47,7 @@ class StreamPredictor(LabelledScore, SavedState, StreamNet):
 
     def _validated(self, X, reset):
         """Return X as a checked array, or as a table of cells if it has sequences."""
+        refuse_clips(self, X)
         holding = sequence_columns(X)
         if holding and not self._takes_sequences:
             name = X.columns[holding[0]] if isinstance(X, pd.DataFrame) else holding[0]

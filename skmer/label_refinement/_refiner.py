@@ -30,6 +30,7 @@ from skmer.label_refinement._votes import (
     without_annotation,
 )
 from skmer.utils._clip_ids import clip_ids, unit_codes
+from skmer.utils._features import refuse_clips
 from skmer.utils._seeds import draw_seeds
 from skmer.utils._sklearn import (
     HasMethods,
@@ -377,6 +378,14 @@ class LabelRefiner(Reports, SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
     def _ask(self, X, ids, codes):
         """Return votes and probabilities of all sources, and their names."""
         n_rows, n_classes = len(codes), len(self.classes_)
+        if self.estimators is None:
+            try:
+                refuse_clips(self, X)
+            except ValueError as error:
+                error.add_note(
+                    "Or pass estimators={name: pipeline}, which see X as it is."
+                )
+                raise
         sources = classifier_sources(
             X, n_rows, self.estimators, self.confidence, self.streams, self.by
         )

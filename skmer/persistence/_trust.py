@@ -77,6 +77,7 @@ OBJECTS = frozenset(
     | _names("skmer.preprocessing._group_scaler", "GroupStandardScaler")
     | _names("skmer.preprocessing._imputer", "ModalityImputer")
     | _names("skmer.preprocessing._split_scaler", "SplitStandardScaler")
+    | _names("skmer.recipes._scaler", "FeatureScaler")
     | _names("skmer.semi_supervised._agreement", "AgreementSelfTrainingClassifier")
     | _names("imblearn.combine._smote_enn", "SMOTEENN")
     | _names("imblearn.combine._smote_tomek", "SMOTETomek")

@@ -1,7 +1,6 @@
 """Zhao et al.: adapted sound, aligned face, attention over three modalities."""
 
 from imblearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from skmer._streams import modality_of
@@ -16,6 +15,7 @@ from skmer.fusion import AttentionFusionClassifier
 from skmer.recipes._common import (
     check_switches,
     clip_steps,
+    feature_scaler,
     regions_of,
     several,
     stream_names,
@@ -229,7 +229,7 @@ def make_acoustic_visual(
         stream_heads=None,
         **learns,
     )
-    steps += [("scale", StandardScaler()), ("fuse", several(fuse, n_seeds))]
+    steps += [("scale", feature_scaler(encoders)), ("fuse", several(fuse, n_seeds))]
     return Pipeline(steps).set_output(transform="pandas")
 
 

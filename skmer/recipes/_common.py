@@ -6,12 +6,14 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import StandardScaler
 
 from skmer._streams import modality_of
 from skmer.clips import ClipTable
 from skmer.encoders import AcousticEncoder, TextEncoder, VisualEncoder
 from skmer.enrichment import ContextEnricher, Transcriber
 from skmer.ensemble import SeedVotingClassifier
+from skmer.recipes._scaler import FeatureScaler
 
 # The columns of a clip table, each of which one encoder reads.
 MODALITIES = ("audio", "video", "text")
@@ -174,6 +176,22 @@ def clip_steps(
         *_annotation_steps(annotators),
         ("encode", union),
     ]
+
+
+def feature_scaler(encoders):
+    """Return a scaler, which refuses clips where a recipe starts with features.
+
+    Parameters
+    ----------
+    encoders : "offline", "paper", dict of str to transformer, or None
+        As recipes take it.
+
+    Returns
+    -------
+    scaler : StandardScaler
+        Unfitted.
+    """
+    return FeatureScaler() if encoders is None else StandardScaler()
 
 
 def _checked(encoders):

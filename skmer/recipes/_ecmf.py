@@ -1,12 +1,16 @@
 """ECMF: modal tokens over two visual branches, and variants that vote."""
 
 from imblearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skmer.ensemble import VariantVotingClassifier
 from skmer.fusion import ModalTokenFusionClassifier
 from skmer.preprocessing import SplitStandardScaler
-from skmer.recipes._common import check_switches, clip_steps, stream_names
+from skmer.recipes._common import (
+    check_switches,
+    clip_steps,
+    feature_scaler,
+    stream_names,
+)
 from skmer.recipes._mer2025 import (
     STREAMS,
     check_option,
@@ -217,9 +221,10 @@ def make_ecmf(
         voting="hard" if literal else "soft",
         **seeds,
     )
+    scaler = feature_scaler(encoders)
     steps += [
         *refine_steps(refine, streams, n_jobs=n_jobs, **seeds),
-        ("scale", SplitStandardScaler() if norm == "split" else StandardScaler()),
+        ("scale", SplitStandardScaler() if norm == "split" else scaler),
         ("fuse", vote),
     ]
     return Pipeline(steps).set_output(transform="pandas")

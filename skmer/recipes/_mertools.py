@@ -1,11 +1,16 @@
 """The MERTools baseline: one vector a modality, fused by attention."""
 
 from imblearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skmer.encoders import SpeechEncoder, TextEncoder, VisualEncoder
 from skmer.fusion import AttentionFusionClassifier
-from skmer.recipes._common import clip_steps, regions_of, several, stream_names
+from skmer.recipes._common import (
+    clip_steps,
+    feature_scaler,
+    regions_of,
+    several,
+    stream_names,
+)
 
 # What the toolkit draws its settings from, in the names of this pipeline.
 PARAM_GRID = {
@@ -171,7 +176,7 @@ def make_mertools_attention(
         device=device,
         random_state=random_state,
     )
-    steps += [("scale", StandardScaler()), ("fuse", several(fuse, n_seeds))]
+    steps += [("scale", feature_scaler(encoders)), ("fuse", several(fuse, n_seeds))]
     return Pipeline(steps).set_output(transform="pandas")
 
 

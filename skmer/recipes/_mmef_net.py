@@ -6,7 +6,7 @@ from sklearn.preprocessing import StandardScaler
 from skmer.ensemble import CrossFitTransformer, SVMEnsembleClassifier
 from skmer.feature_selection import ChiSquareSelector
 from skmer.fusion import ConcatFusionClassifier, DynamicWeightingFusionClassifier
-from skmer.recipes._common import clip_steps, stream_names
+from skmer.recipes._common import clip_steps, feature_scaler, stream_names
 from skmer.recipes._mer2025 import (
     STREAMS,
     check_option,
@@ -231,7 +231,7 @@ def make_mmef_net(
     )
     steps += [
         *refine_steps(refine, streams, n_jobs=n_jobs, **seeds),
-        ("scale", StandardScaler()),
+        ("scale", feature_scaler(encoders)),
         ("fuse", CrossFitTransformer(fuse, cv=cv, **seeds)),
         ("select", select),
         ("project", CrossFitTransformer(project, cv=None, **seeds)),

@@ -3,7 +3,6 @@
 import numpy as np
 from imblearn.over_sampling import RandomOverSampler
 from imblearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skmer.encoders import SpeechEncoder, TextEncoder, VisualEncoder
 from skmer.fusion import AttentionFusionClassifier, ContrastiveFusionClassifier
@@ -11,6 +10,7 @@ from skmer.over_sampling import LabeledSampler, at_least
 from skmer.recipes._common import (
     check_switches,
     clip_steps,
+    feature_scaler,
     regions_of,
     stream_names,
 )
@@ -232,7 +232,7 @@ def make_mr_ccl(
         n_jobs=n_jobs,
         random_state=random_state,
     )
-    steps += [("scale", StandardScaler()), ("classify", classify)]
+    steps += [("scale", feature_scaler(encoders)), ("classify", classify)]
     return Pipeline(steps).set_output(transform="pandas")
 
 

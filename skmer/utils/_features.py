@@ -23,7 +23,10 @@ def refuse_clips(estimator, X):
         words.
     """
     if isinstance(X, pd.DataFrame):
-        other = [not pd.api.types.is_numeric_dtype(dtype) for dtype in X.dtypes]
+        dtypes = X.dtypes.to_numpy()
+        # Thousands of columns are of few types
+        numeric = {d: pd.api.types.is_numeric_dtype(d) for d in set(dtypes)}
+        other = [not numeric[dtype] for dtype in dtypes]
         cells = (_first_cell(X.iloc[:, i]) for i in np.flatnonzero(other))
         found = next((cell for cell in cells if _is_words(cell)), None)
     elif isinstance(X, pd.Series):
@@ -36,7 +39,8 @@ def refuse_clips(estimator, X):
         raise ValueError(
             f"{type(estimator).__name__} needs features, columns of numbers. Got "
             f"{type(X).__name__} with {str(found)!r} in it. Put encoders before it, as "
-            "in make_pipeline(ClipTable(), encoders, ...)."
+            "in make_pipeline(ClipTable(), encoders, ...), or, if a recipe made it, "
+            "leave encoders=None out."
         )
 
 

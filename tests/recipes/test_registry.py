@@ -113,3 +113,61 @@ def test_switches_that_are_neither_on_nor_off(name):
         assert make(**{switch: np.False_}).get_params().keys() == (
             make(**{switch: False}).get_params().keys()
         )
+
+
+CLIPS = pd.DataFrame({"video": [f"{i}.mp4" for i in range(6)], "label": "glad"})
+LABELS = ["glad", "sad"] * 3
+
+
+@by_name
+@pytest.mark.parametrize("X", [CLIPS, list(CLIPS["video"])], ids=["frame", "paths"])
+def test_clips_are_refused_where_features_are_wanted(name, X):
+    model = RECIPES[name].make(encoders=None)
+    with pytest.raises(ValueError, match="needs features.*mp4.*leave encoders=None"):
+        model.fit(X, LABELS)
+
+
+@pytest.mark.parametrize("name", ["mertools-attention", "ecmf"])
+def test_clips_are_refused_in_predictions_from_features(name):
+    model = RECIPES[name].make(encoders=None, streams=("audio", "text"), random_state=0)
+    rng = np.random.default_rng(0)
+    names = ["audio__0", "audio__1", "text__0"]
+    model = clone(model[-2:]).fit(
+        pd.DataFrame(rng.random((6, 3)), columns=names), LABELS
+    )
+    with pytest.raises(ValueError, match="Scaler needs features.*0.mp4"):
+        model.predict(CLIPS)
+
+
+@by_name
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (pd.DataFrame(np.eye(6)).add_prefix("audio__"), "'audio__0'.*encoders=None"),
+        (np.eye(6), "encoders=None"),
+        (
+            CLIPS.assign(text="so glad").rename(columns={"video": "path"}),
+            "AcousticEncoder: none .* X has no column 'video' or 'audio', but path, "
+            "label, text. Rename 'path' to 'video', or use skmer.datasets.load_clips",
+        ),
+        (
+            CLIPS.assign(text="so").rename(columns={"video": "Video"}),
+            "Rename 'Video' to 'video', or use",
+        ),
+    ],
+    ids=["features", "numbers", "path", "Video"],
+)
+def test_what_is_no_table_of_clips(name, X, words):
+    with pytest.raises(ValueError, match=words):
+        RECIPES[name].make(cache=None).fit(X, LABELS)
+
+
+def test_words_alone_need_no_paths():
+    words = {"text": TextEncoder(n_features=8, cache=None)}
+    X = CLIPS.assign(text="so glad").rename(columns={"video": "path"})
+    model = RECIPES["mertools-attention"].make(encoders=words, streams="text")
+    assert model[:2].fit_transform(X).shape == (6, 8)
+    with pytest.raises(ValueError, match="given. Rename the column 'Text' to 'text'"):
+        model.fit(X.rename(columns={"text": "Text", "path": "video"}), LABELS)
+    with pytest.raises(ValueError, match=r"sidecar_text=True, .*\('video', 'audio'\)"):
+        model.fit(list(CLIPS["video"]), LABELS)
