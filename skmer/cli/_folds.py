@@ -84,8 +84,11 @@ def _tell_of_split_groups(args, clips, splits):
     n_split = count_split_groups(splits, clips.groups)
     n_groups, name = clips.groups.nunique(), clips.groups.name
     told = told_of_split_groups(n_split, n_groups, name)
+    if told and n_groups > 1:
+        n_folds = min(_USUAL, n_groups)
+        told += f" To keep each in one fold, divide the clips by --cv {n_folds}."
     if told:
-        note(args, f"{told} To keep them apart, divide the clips by --cv {_USUAL}.")
+        note(args, told)
 
 
 def check_number(args, clips, *, more=0):

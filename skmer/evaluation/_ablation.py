@@ -80,8 +80,8 @@ class AblationReport:
             f"{self.facts['n_repeats']}. Percent; in brackets the bootstrap interval. "
             "WAF: weighted F1; UA: mean recall of classes; WA: accuracy. Best epoch"
             + (" and the MERTools protocol are" if protocol else " is")
-            + " chosen on the very fold that is reported: optimistic. It is blank "
-            "where a row does not end in a single network, but in a vote of several or "
+            + " chosen on the very fold that is reported: optimistic. Best epoch is "
+            "blank where a row ends in no single network, but in a vote of several or "
             "another classifier. Reported: the paper's figures, on its own data and "
             "models.",
             "",

@@ -178,7 +178,9 @@ def test_rows_that_lack_something_say_what(features):
     assert few.table.loc["w/o pseudo labels", "status"] == (
         "not run: all clips are labelled, so MR-CCL itself runs without pseudo labels"
     )
-    assert "It is blank where a row does not end in a single" in few.to_markdown()
+    assert (
+        "Best epoch is blank where a row ends in no single network" in few.to_markdown()
+    )
 
 
 def test_absent_models_are_named(small_clips, monkeypatch):
