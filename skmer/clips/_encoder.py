@@ -291,7 +291,7 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
         """
         cells = self._cells(X)
         if all(cell is None for cell in cells):
-            advice = getattr(X, "attrs", {}).get(ADVICE, {}).get(self._column)
+            advice = getattr(X, "attrs", {}).get(ADVICE, {})
             self._complain_all_missing(len(cells), advice=advice)
         return self
 
@@ -438,12 +438,15 @@ class ClipEncoder(StatelessOnClips, TransformerMixin, BaseEstimator):
             )
 
     def _complain_all_missing(self, n_clips, found="given", advice=None):
-        remedy = advice or self._remedy or _REMEDY[self._column]
-        others = tuple(name for name in COLUMNS if name != self._column)
+        advice = advice or {}
+        remedy = advice.get(self._column, self._remedy or _REMEDY[self._column])
+        lacking = {self._column, *advice}
+        others = tuple(name for name in sorted(COLUMNS) if name not in lacking)
+        example = f", as in streams={others}" if others else ""
         message = (
             f"{type(self).__name__}: none of the {n_clips} clips has {self._column} "
             f"{found}. {remedy}, or leave this encoder out (of a recipe by its streams "
-            f"parameter, as in streams={others})"
+            f"parameter{example})"
         )
         if self.on_error == "raise":
             raise ValueError(message + ", or get rows of NaN by on_error='nan'.")

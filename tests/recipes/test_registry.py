@@ -148,7 +148,8 @@ def test_clips_are_refused_in_predictions_from_features(name):
         (
             CLIPS.assign(text="so glad").rename(columns={"video": "path"}),
             "AcousticEncoder: none .* X has no column 'video' or 'audio', but path, "
-            "label, text. Rename 'path' to 'video', or use skmer.datasets.load_clips",
+            "label, text. Rename 'path' to 'video', or use skmer.datasets.load_clips, "
+            r".*streams=\('text',\)",
         ),
         (
             CLIPS.assign(text="so").rename(columns={"video": "Video"}),
@@ -169,5 +170,5 @@ def test_words_alone_need_no_paths():
     assert model[:2].fit_transform(X).shape == (6, 8)
     with pytest.raises(ValueError, match="given. Rename the column 'Text' to 'text'"):
         model.fit(X.rename(columns={"text": "Text", "path": "video"}), LABELS)
-    with pytest.raises(ValueError, match=r"sidecar_text=True, .*\('video', 'audio'\)"):
+    with pytest.raises(ValueError, match=r"sidecar_text=True, .*\('audio', 'video'\)"):
         model.fit(list(CLIPS["video"]), LABELS)
