@@ -39,7 +39,7 @@ CONCAT, PRODUCT = "concat + LR", "product of LRs"
 MORE = {
     **{
         f"{name}, 5 vote": (name, {"n_seeds": 5})
-        for name in ("mertools-attention", "acoustic-visual", "foal-net")
+        for name in ("mertools-attention", "foal-net")
     },
     "foal-net, words too": ("foal-net", {"streams": ("audio", "video", "text")}),
 }

@@ -17,7 +17,6 @@ from skmer.recipes._common import (
     clip_steps,
     feature_scaler,
     regions_of,
-    several,
     stream_names,
 )
 
@@ -43,7 +42,6 @@ def make_acoustic_visual(
     device="auto",
     random_state=None,
     verbose=False,
-    n_seeds=1,
     adapt=True,
     align=True,
 ):
@@ -96,10 +94,6 @@ def make_acoustic_visual(
         Seed of everything that is trained.
     verbose : bool, default=False
         Show a progress bar while clips are encoded.
-    n_seeds : int, default=1
-        Networks that are trained from different seeds and vote, see Notes. With more
-        than one, ``fuse`` is a :class:`~skmer.ensemble.SeedVotingClassifier`, and what
-        is ``fuse__lr`` here and in the search space is ``fuse__estimator__lr``.
     adapt : bool, default=True
         Whether the sound is adapted to the labels. Without, ``encoders="paper"`` takes
         the mean of HuBERT's layers 16 to 21 as they are. An encoder of the sound of
@@ -229,7 +223,7 @@ def make_acoustic_visual(
         stream_heads=None,
         **learns,
     )
-    steps += [("scale", feature_scaler(encoders)), ("fuse", several(fuse, n_seeds))]
+    steps += [("scale", feature_scaler(encoders)), ("fuse", fuse)]
     return Pipeline(steps).set_output(transform="pandas")
 
 
