@@ -128,7 +128,7 @@ def main():
                 f"{predict:11.2f}"
             )
             print(lines[-1], flush=True)
-    lines = [f"Means over {options.seeds} seeds.", ""] + [
+    lines = [f"Seeds: {options.seeds}", ""] + [
         line for line in lines if line is not None
     ]
     (HERE / "results" / "svm_landmarks.txt").write_text("\n".join(lines) + "\n")
