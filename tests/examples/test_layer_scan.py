@@ -5,7 +5,7 @@ from example_runs import run_small, scores
 
 
 def test_layer_scan_draws_the_layers_of_a_random_model(tmp_path):
-    text = run_small("layer_scan.py", tmp_path, 24, "--model", "tiny")
+    text = run_small("layer_scan.py", tmp_path, 30, "--model", "tiny")
     assert "RANDOM" in text
     layers = [name for name in scores(text) if name.startswith("layer ")]
     assert layers == [f"layer {i}" for i in range(1, 9)]
