@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import importlib.util
 import os
 import signal
 from itertools import count
@@ -10,10 +11,40 @@ from joblib.externals.loky import reusable_executor
 from warm_workers import WarmWorkers
 
 from skmer.datasets import make_clips
+from skmer.exceptions import MissingDependencyError
 from skmer.utils import estimator_checks
 
 # No window, whatever a test draws.
 os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the one example in a docstring that needs an optional package."""
+    if importlib.util.find_spec("skops") is None:
+        skip = pytest.mark.skip(reason="skops is not installed: skmer[persist]")
+        for item in items:
+            if item.name == "skmer.persistence._model.save_model":
+                item.add_marker(skip)
+
+
+def _without_extras():
+    """Skip a test that came upon an optional package which is not installed."""
+    try:
+        return (yield)
+    except MissingDependencyError as error:
+        if importlib.util.find_spec(error.name.partition(".")[0]) is None:
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    return (yield from _without_extras())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    return (yield from _without_extras())
 
 
 @pytest.fixture(scope="session")

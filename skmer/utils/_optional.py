@@ -41,5 +41,6 @@ def import_optional(module, purpose):
     except ImportError as error:
         raise MissingDependencyError(
             f"{purpose} needs the optional package {module.partition('.')[0]!r}, "
-            f'which is not installed. Run: pip install "skmer[{EXTRAS[module]}]"'
+            f'which is not installed. Run: pip install "skmer[{EXTRAS[module]}]"',
+            name=module,
         ) from error

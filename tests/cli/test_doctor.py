@@ -64,7 +64,7 @@ def test_a_cache_that_cannot_be_made_is_advice(tmp_path, monkeypatch, capsys):
 
 
 def test_extras_name_the_command_that_brings_them(monkeypatch):
-    wanted = {"plot": ["matplotlib"], "moon": ["no-such-thing", "numpy"]}
+    wanted = {"plot": ["pandas"], "moon": ["no-such-thing", "numpy"]}
     monkeypatch.setattr(_machine, "_requirements", lambda: ({}, wanted))
     found = _machine.examine()
     assert found["extras"]["plot"]["there"]

@@ -23,6 +23,8 @@ from skmer.encoders import TextEncoder
 from skmer.enrichment import ChatAnnotator
 from skmer.exceptions import ExtractionWarning, MissingDependencyError
 
+pytest.importorskip("openai", reason="OpenAI's client is not installed: skmer[llm]")
+
 CLASSES = {"happy": "pleased or amused", "sad": None, "neutral": None}
 NAMES = ["chat__label", "chat__keywords", "chat__reason"]
 

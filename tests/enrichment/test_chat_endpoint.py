@@ -30,6 +30,8 @@ from skmer.enrichment._endpoint_limits import (
 )
 from skmer.exceptions import EndpointError, ExtractionWarning, MediaError
 
+pytest.importorskip("openai", reason="OpenAI's client is not installed: skmer[llm]")
+
 TEXTS = [f"text {i}" for i in range(12)]
 KEY = "sk-0123456789abcdef"
 

@@ -13,6 +13,8 @@ from chat_server import LABELS, ChatServer, good_answer, label_of
 from skmer.cache import open_store
 from skmer.enrichment import ChatAnnotator
 
+pytest.importorskip("openai", reason="OpenAI's client is not installed: skmer[llm]")
+
 N_TEXTS = 1000
 CONCURRENCY = 8
 # Requests of a run at which it is killed

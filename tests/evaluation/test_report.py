@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from skmer.evaluation import EvaluationReport, evaluate
 from skmer.fusion import AttentionFusionClassifier
 from skmer.model_selection import ReferenceFolds
+
+needs_pictures = pytest.mark.skipif(
+    find_spec("matplotlib") is None,
+    reason="matplotlib is not installed: skmer[plot]",
+)
 
 MODALITIES = ("audio", "video", "text")
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>|`[a](javascript:b)'
@@ -68,6 +74,7 @@ def test_a_report_comes_back_as_it_was(report, folder):
     assert same.weights is None
 
 
+@needs_pictures
 def test_the_folder_is_complete(report, folder, data):
     X, y = data
     found = {path.name for path in folder.iterdir()}
@@ -166,6 +173,7 @@ def test_only_reports_are_loaded(tmp_path, folder):
         EvaluationReport.load(tmp_path)
 
 
+@needs_pictures
 def test_the_page_needs_nothing_else(report, folder):
     text = (folder / "report.html").read_text()
     page = Page(text)
@@ -211,6 +219,7 @@ def hostile(data):
     return evaluate(LogisticRegression(), X, y, cv=3, n_bootstraps=0, name=name)
 
 
+@needs_pictures
 def test_names_are_no_markup(hostile, tmp_path):
     hostile.save(tmp_path)
     wrong = hostile.predictions.loc[HOSTILE]
@@ -264,6 +273,7 @@ def test_names_that_reports_use_themselves(data, tmp_path):
     pd.testing.assert_frame_equal(same.weights, report.weights)
 
 
+@needs_pictures
 def test_pictures_of_names_that_its_font_lacks(data, tmp_path):
     X, y = data
     y = np.where(y == "sad", "悲伤", np.where(y == "happy", "a\n$b" + "$c" * 20, y))
@@ -306,6 +316,7 @@ def test_without_matplotlib_there_are_no_pictures(report, tmp_path, monkeypatch)
     assert EvaluationReport.load(tmp_path).scores.equals(report.scores)
 
 
+@needs_pictures
 def test_pyplot_and_its_backend_are_left_alone(folder, tmp_path):
     code = (
         "import sys; from skmer.evaluation import EvaluationReport;"
@@ -321,6 +332,7 @@ def test_pyplot_and_its_backend_are_left_alone(folder, tmp_path):
         assert (tmp_path / "r" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@needs_pictures
 def test_the_screen_shows_the_scores(report):
     text = repr(report)
     assert "LogisticRegression: 90 clips, 3 folds" in text

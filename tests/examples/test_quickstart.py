@@ -9,6 +9,7 @@ from example_runs import EMOTIONS, run
 
 @pytest.fixture(scope="module")
 def quickstart(tmp_path_factory):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: skmer[plot]")
     folder = tmp_path_factory.mktemp("quickstart")
     small = ["--n-clips", "36", "--n-jobs", "1", "--output", str(folder / "out")]
     return folder / "out", run("quickstart.py", folder, *small)

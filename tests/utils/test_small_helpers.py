@@ -24,4 +24,5 @@ def test_missing_package_names_the_command(monkeypatch):
 
 
 def test_present_package_is_returned():
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: skmer[plot]")
     assert import_optional("matplotlib", "A plot").__name__ == "matplotlib"
