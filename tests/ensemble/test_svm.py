@@ -592,7 +592,11 @@ def test_landmarks_beside_liblinear():
     _, learn, ask = reference(member, X, y, np.arange(220), new)
     # Its intercept is penalised; scaled so, hardly
     machine = LinearSVC(
-        loss="hinge", tol=1e-8, intercept_scaling=30.0, max_iter=1_000_000
+        loss="hinge",
+        tol=1e-8,
+        intercept_scaling=30.0,
+        max_iter=1_000_000,
+        random_state=0,
     )
     theirs = machine.fit(learn, y).decision_function(ask)
     np.testing.assert_allclose(model.member_scores(new)[:, 0, 1], theirs, atol=0.1)
