@@ -94,7 +94,8 @@ def ray_workers():
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             title = " ".join(process.cmdline())
-            if title.startswith("ray::") and "IDLE" not in title:
+            # Its other processes, agents for example, take the whole node with them
+            if title.startswith("ray::PoolActor"):
                 found.append(process.pid)
     return found
 
@@ -162,6 +163,11 @@ class Run:
         X, y = self.clips.paths, self.clips.target
         return cross_val_score(self.model, X, y, cv=3)
 
+    def cross_validate_features(self):
+        """Return the scores of folds where features are computed beforehand."""
+        X = self.model[:-2].fit_transform(self.clips.paths)
+        return cross_val_score(self.model[-2:], X, self.clips.target, cv=3)
+
     def search(self):
         """Return the scores of folds and settings, and the best model's answers."""
         X, y = self.clips.paths, self.clips.target
@@ -176,12 +182,14 @@ class Run:
         self.step("warm-up", lambda: extract(self.model, paths[:4]))
         self.step("extraction", lambda: extract(self.model, paths))
         self.step("cross_val_score", self.cross_validate)
+        self.step("cross_val_score on features", self.cross_validate_features)
         self.step("GridSearchCV, cache filled", self.search, keep=True)
         if workers is None:
             return
         for name, work in (
             ("extraction", lambda: extract(self.model, paths)),
             ("cross_val_score", self.cross_validate),
+            ("cross_val_score on features", self.cross_validate_features),
         ):
             with Killer(workers, self.seconds[name] / 2) as killer:
                 self.step(f"{name}, a worker killed", work)
@@ -219,7 +227,7 @@ def report(runs, n_clips):
     expected = runs["here"].found
     print(f"{n_clips} clips with sound, faces and words; load {os.getloadavg()[0]:.1f}")
     print(f"on {os.cpu_count()} cores. Seconds, and whether results are those of here:")
-    print(f"\n{'':<34}{'here':>9}{'dask':>18}{'ray':>18}")
+    print(f"\n{'':<46}{'here':>9}{'dask':>18}{'ray':>18}")
     same = True
     for name in runs["dask"].found:
         reference = name.removesuffix(", a worker killed")
@@ -230,7 +238,7 @@ def report(runs, n_clips):
             same &= equal
             word = "same" if equal else "DIFFERENT"
             cells.append(f"{runs[kind].seconds[name]:8.1f} {word:>9}")
-        print(f"{name:<34}" + "".join(cells))
+        print(f"{name:<46}" + "".join(cells))
     print(f"\nAll results are the same to the last bit: {same}")
     sys.exit(not same)
 
