@@ -154,7 +154,7 @@ def make_foal_net(
     On 600 clips of :func:`~skmer.datasets.make_clips` (sound and face, six stratified
     folds) weighted F1 was 79.5 (95 % interval 76.6 to 82.6, three seeds) and, with
     ``n_seeds=5``, 80.1, which a plain logistic regression on the means of the same
-    sequences reaches too: 79.8. On other folds of these clips both had 80.5 and 81.0,
+    sequences reaches too: 79.8. On other folds of these clips they had 80.5 and 81.0,
     and on the first three folds of other such clips between 80.5 and 80.9. With
     descriptors of every 10 ms in place of windows (``AcousticEncoder(pooling=None)``)
     the first two folds had 68.4, where windows have 80.9. What was chosen was chosen on
