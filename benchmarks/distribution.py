@@ -49,7 +49,13 @@ def dask_cluster(folder):
 
     os.environ["OMP_NUM_THREADS"] = "1"
     with (
-        dask.config.set({"temporary-directory": str(folder)}),
+        dask.config.set(
+            {
+                "temporary-directory": str(folder),
+                # Without, it ends a nanny whose workers died twice within seconds
+                "distributed.deploy.lost-worker-timeout": "1 hour",
+            }
+        ),
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,

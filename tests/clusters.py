@@ -22,7 +22,13 @@ def _dask(environment, folder):
     from distributed import Client, LocalCluster
 
     with (
-        dask.config.set({"temporary-directory": folder}),
+        dask.config.set(
+            {
+                "temporary-directory": folder,
+                # Without, it ends a nanny whose workers died twice within seconds
+                "distributed.deploy.lost-worker-timeout": "1 hour",
+            }
+        ),
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -108,6 +114,6 @@ def running_cluster(kind, cache):
 
 def set_version(version):
     """Let this process be one that has another version of skmer."""
-    from skmer.clips import _clusters
+    from skmer.utils import _dask
 
-    _clusters.__version__ = version
+    _dask.__version__ = version

@@ -18,6 +18,12 @@ from joblib.parallel import get_active_backend
 from skmer._version import __version__
 from skmer.clips._apart import Apart, process_died
 from skmer.exceptions import ExtractionWarning
+from skmer.utils._dask import (
+    connection_lost,
+    in_dask_worker,
+    leaving_the_worker,
+    refuse_another_version,
+)
 
 # Tasks under way for each core: one that runs, one that waits beside it.
 _AHEAD = 2
@@ -111,26 +117,20 @@ def run_on_cluster(cluster, function, clips, tasks, stop):
 
 def _run_there(version, function, clips, apart):
     """Run a task in a worker of a cluster."""
-    host = socket.gethostname()
-    if version != __version__:
-        raise RuntimeError(
-            f"The worker on {host} has skmer {__version__} and the calling process "
-            f"has {version}. Their features may differ: install the same version on "
-            "all machines."
-        )
     try:
+        refuse_another_version(version)
         if not (apart or _n_deaths() >= _DEATHS):
             return function(clips)
         with closing(Apart(function)) as process:
             return [process.run(clip) for clip in clips]
     except Exception as error:
-        error.add_note(f"It was raised in a worker on {host}.")
+        error.add_note(f"It was raised in a worker on {socket.gethostname()}.")
         raise
 
 
 def _n_deaths():
     """Return how many workers died so far while they had this task of Dask's."""
-    if "distributed" not in sys.modules or not _in_dask_worker():
+    if "distributed" not in sys.modules or not in_dask_worker():
         return 0
     from distributed import get_client, get_worker
 
@@ -159,7 +159,7 @@ class _Dask:
 
     @property
     def is_worth_it(self):
-        return self.n_cores > 1 or not _in_dask_worker()
+        return self.n_cores > 1 or not in_dask_worker()
 
     def count_cores(self):
         try:
@@ -173,19 +173,9 @@ class _Dask:
             self.looked, self.n_cores = time.monotonic(), self.count_cores()
         return _AHEAD * max(1, self.n_cores)
 
-    @contextmanager
     def waiting(self):
         """Leave the place of the task that waits to others."""
-        if not _in_dask_worker():
-            yield
-            return
-        from distributed import rejoin, secede
-
-        secede()
-        try:
-            yield
-        finally:
-            rejoin()
+        return leaving_the_worker()
 
     def start(self, function, clips, apart):
         """Start a task; return what it is known by."""
@@ -243,18 +233,10 @@ class _Dask:
 
 
 def _connection_lost(error):
-    reason = getattr(error, "reason", error)
-    return ConnectionError(
-        f"Dask's scheduler is gone, or dropped the tasks: {reason}. What came back "
-        "before is in the cache of every encoder that has one: connect a new Client "
-        "and run the same again."
+    return connection_lost(
+        error,
+        "What came back before is in the cache of every encoder that has one. ",
     )
-
-
-def _in_dask_worker():
-    from distributed.utils import thread_state
-
-    return hasattr(thread_state, "execution_state")
 
 
 class _Ray:
@@ -329,4 +311,8 @@ class _Ray:
         self.started.clear()
 
 
-_KINDS = {"joblib._dask": _Dask, "ray.util.joblib.ray_backend": _Ray}
+_KINDS = {
+    "joblib._dask": _Dask,
+    "skmer.utils._dask": _Dask,
+    "ray.util.joblib.ray_backend": _Ray,
+}
