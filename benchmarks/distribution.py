@@ -107,7 +107,7 @@ def ray_workers():
         with contextlib.suppress(psutil.Error):
             title = " ".join(process.cmdline())
             # Its other processes, agents for example, take the whole node with them
-            if title.startswith("ray::PoolActor"):
+            if title.startswith(("ray::PoolActor", "ray::_run_there")):
                 found.append(process.pid)
     return found
 

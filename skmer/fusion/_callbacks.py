@@ -1,7 +1,35 @@
 """Callbacks that watch a fusion net while it trains."""
 
 import numpy as np
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, PrintLog
+
+
+def _say(text):
+    print(text, flush=True)
+
+
+class EpochLog(PrintLog):
+    """skorch's table of epochs, also where Python's print is another now.
+
+    skorch tells by ``print`` itself whether it is to be quiet with ``verbose=0``. In a
+    process that uses Ray it is Ray's: epochs were printed unasked, and a net could
+    not be pickled.
+    """
+
+    def __init__(
+        self,
+        keys_ignored=None,
+        sink=_say,
+        tablefmt="simple",
+        floatfmt=".4f",
+        stralign="right",
+    ):
+        super().__init__(keys_ignored, sink, tablefmt, floatfmt, stralign)
+
+    def on_epoch_end(self, net, **kwargs):
+        """Print one epoch, with a sink of the user's in any case."""
+        if net.verbose or self.sink is not _say:
+            super().on_epoch_end(net, **kwargs)
 
 
 class SaliencyLog(Callback):

@@ -10,10 +10,11 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.metrics import f1_score
 from skorch import NeuralNet, NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer
 from torch import nn
 
 from skmer._config import get_config
+from skmer.fusion._callbacks import EpochLog
 from skmer.fusion._data import Batches, StreamData, StreamDataset
 from skmer.fusion._precision import as_float32, autocast, gradient_scaler
 from skmer.modules import StreamHeads, bernoulli, limited_threads
@@ -171,7 +172,7 @@ class StreamNet(NeuralNetClassifier):
 
     @property
     def _default_callbacks(self):
-        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+        return [("epoch_timer", EpochTimer()), ("print_log", EpochLog())]
 
     def _resolve_device(self):
         device = self.device

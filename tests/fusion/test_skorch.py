@@ -1,5 +1,6 @@
 """skorch's own surface: callbacks, prefixed parameters, saving."""
 
+import builtins
 import pickle
 
 import numpy as np
@@ -215,6 +216,21 @@ def test_the_log_is_printed_only_when_asked(clips, capsys):
     small().fit(*clips)
     assert capsys.readouterr().out == ""
     small(verbose=1).fit(*clips)
+    assert "train_loss" in capsys.readouterr().out
+    lines = []
+    small(callbacks__print_log__sink=lines.append).fit(*clips)
+    assert "train_loss" in lines[0] and capsys.readouterr().out == ""
+
+
+def test_another_print_changes_nothing(clips, capsys, monkeypatch):
+    """Ray puts its own in the place of Python's."""
+    own = builtins.print
+    monkeypatch.setattr(builtins, "print", lambda *args, **kwargs: own(*args, **kwargs))
+    net = small().fit(*clips)
+    assert capsys.readouterr().out == ""
+    again = pickle.loads(pickle.dumps(net))
+    assert np.array_equal(again.predict_proba(clips[0]), net.predict_proba(clips[0]))
+    again.set_params(verbose=1).fit(*clips)
     assert "train_loss" in capsys.readouterr().out
 
 
