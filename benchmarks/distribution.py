@@ -244,7 +244,12 @@ def main():
         for kind, start in kinds.items():
             with start(folder) as (settings, workers):
                 run = runs[kind] = Run(model, clips, cache)
-                with parallel_config(**(settings or {"backend": "loky"})):
+                # Ray says on standard output that actors end
+                settings = settings or {"backend": "loky"}
+                with (
+                    contextlib.redirect_stdout(sys.stderr),
+                    parallel_config(**settings),
+                ):
                     run.all(workers)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

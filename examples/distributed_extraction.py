@@ -22,6 +22,7 @@ from sklearn.pipeline import FeatureUnion
 from skmer.cache import open_store
 from skmer.datasets import make_clips
 from skmer.encoders import AcousticEncoder, VisualEncoder
+from skmer.utils import DaskBackend
 
 
 @contextmanager
@@ -31,13 +32,14 @@ def dask_cluster(address, folder):
     from distributed import Client, LocalCluster
 
     if address is not None:
-        with Client(address):
-            yield {"backend": "dask"}
+        with Client(address) as client:
+            yield {"backend": DaskBackend(client)}
         return
     dask.config.set({"temporary-directory": str(folder / "dask")})
     local = {"n_workers": 2, "threads_per_worker": 1, "silence_logs": logging.ERROR}
-    with LocalCluster(**local, dashboard_address=None) as cluster, Client(cluster):
-        yield {"backend": "dask"}
+    with LocalCluster(**local, dashboard_address=None) as cluster:
+        with Client(cluster) as client:
+            yield {"backend": DaskBackend(client)}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from byte_encoder import ByteHistogramEncoder
 from clusters import TESTS, running_cluster, set_version
 from deadly_encoder import DeadlyEncoder
-from joblib import parallel_config
+from joblib import Parallel, delayed, parallel_config
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from skmer.cache import open_store
@@ -21,6 +21,7 @@ from skmer.encoders import AcousticEncoder
 from skmer.evaluation import evaluate
 from skmer.exceptions import ExtractionWarning, MediaError
 from skmer.recipes import make_mertools_attention
+from skmer.utils import DaskBackend
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL"
@@ -66,11 +67,11 @@ _NOT_NEEDED = ("references", "literature", "robustness", "calibration")
 
 
 def _robust(settings):
-    """Let joblib's own tasks of Ray be tried again, as those of Dask are."""
-    if settings["backend"] == "ray":
-        again = {"max_restarts": -1, "max_task_retries": -1}
-        settings = settings | {"ray_remote_args": again}
-    return settings
+    """Let folds that a worker dies of be tried again."""
+    if settings["backend"] == "dask":
+        return {"backend": DaskBackend()}
+    again = {"max_restarts": -1, "max_task_retries": -1}
+    return settings | {"ray_remote_args": again}
 
 
 def test_a_recipe_scores_as_here(cluster, small_clips):
@@ -176,7 +177,20 @@ def test_workers_of_another_version(settings, files):
         client.run(set_version, __version__)
 
 
-def test_a_scheduler_that_dies(files, tmp_path):
+def _encode(encoder, files):
+    with parallel_config(backend="dask"):
+        encoder.transform(files)
+
+
+def _validate(encoder, files):
+    """Encode each file in a fold of its own."""
+    calls = [delayed(encoder.transform)([file]) for file in files]
+    with parallel_config(backend=DaskBackend()):
+        Parallel()(calls)
+
+
+@pytest.mark.parametrize("run", [_encode, _validate])
+def test_a_scheduler_that_dies(files, tmp_path, run):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     address, log = tmp_path / "scheduler.json", tmp_path / "log.txt"
     environment = os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"}
@@ -204,9 +218,8 @@ def test_a_scheduler_that_dies(files, tmp_path):
         with distributed.Client(scheduler_file=str(address), timeout=60) as client:
             client.wait_for_workers(1, timeout=60)
             threading.Thread(target=kill, daemon=True).start()
-            with parallel_config(backend="dask"):
-                with pytest.raises(ConnectionError, match="scheduler .* new Client"):
-                    encoder.transform(files)
+            with pytest.raises(ConnectionError, match="scheduler .* new Client"):
+                run(encoder, files)
     finally:
         for process in (worker, scheduler):
             process.kill()
