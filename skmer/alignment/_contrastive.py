@@ -331,12 +331,13 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
-        source, _ = self.streams_.values()
-        mapped = self._map(X[:, source]) * self._spread
-        module = self.module_
-        if module.variant == "sound":
-            mapped = mapped * module.target_scale.numpy() + module.target_mean.numpy()
-        return self._replaced(X, mapped.astype(X.dtype))
+        source, target = self.streams_.values()
+        shape = len(X), X.shape[1] - len(source) + len(target)
+        aligned = np.empty(shape, dtype=X.dtype)
+        for start in range(0, len(X), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            aligned[rows] = self._replaced(X[rows], self._placed(X[rows]))
+        return aligned
 
     def retrieval(self, X, k=1):
         """Return how often a clip's own pair is among the k most alike.
@@ -437,6 +438,15 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         before = np.arange(first)
         after = np.setdiff1d(np.arange(first, X.shape[1]), columns)
         return np.hstack([X[:, before], mapped, X[:, after]])
+
+    def _placed(self, X):
+        """Return what comes in the source's place, where the target lies."""
+        source, _ = self.streams_.values()
+        mapped = self._map(X[:, source]) * self._spread
+        module = self.module_
+        if module.variant == "sound":
+            mapped = mapped * module.target_scale.numpy() + module.target_mean.numpy()
+        return mapped
 
     def _map(self, source):
         """Map rows of the source; NaN where it is missing."""

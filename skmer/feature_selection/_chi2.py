@@ -11,6 +11,8 @@ from skmer.utils._sklearn import Interval, validate_params
 
 # Cells that are looked at in one go: about 100 MB of scratch.
 _BLOCK = 2**20
+# From how many clips on, and up to how many bins, columns are cut without sorting them.
+_MANY_CLIPS, _FEW_BINS = 1000, 64
 # Below this a p-value is no longer its logarithm's best source.
 _TINY = 1e-280
 
@@ -127,7 +129,11 @@ def contingency(X, labelled, codes, n_classes, n_bins):
     for start in range(0, X.shape[1], width):
         block = slice(start, start + width)
         values = np.ascontiguousarray(X[:, block][labelled].T)
-        tables = _tables(values, codes, n_classes, n_bins)
+        if len(codes) >= _MANY_CLIPS and n_bins <= _FEW_BINS:
+            tables = [_table(column, codes, n_classes, n_bins) for column in values]
+            tables = np.array(tables)
+        else:
+            tables = _tables(values, codes, n_classes, n_bins)
         scores[block], freedom[block] = _statistics(tables)
     return scores, freedom
 
@@ -170,6 +176,35 @@ def _tables(values, codes, n_classes, n_bins):
     cells += size * np.arange(n_columns)[:, None]
     counts = np.bincount(cells.ravel(), minlength=n_columns * size)
     return counts.reshape(n_columns, n_bins + 1, n_classes)[:, :-1]
+
+
+def _table(values, codes, n_classes, n_bins):
+    """Count clips of one column as :func:`_tables` does, in time linear in them.
+
+    Values that end bins, and the gaps between these, are what is counted; ranks, and
+    with them bins, follow from the counts.
+    """
+    missing = np.isnan(values)
+    n_known = len(values) - int(np.count_nonzero(missing))
+    ends = np.arange(1, n_bins) * n_known // n_bins
+    ends = np.unique(ends[ends > 0]) - 1
+    values_of_ends = np.unique(np.partition(values, ends)[ends])
+    # The n-th of them has the number 2 n + 1, the gap above it the next
+    numbers = np.zeros(len(values), dtype=np.uint8)
+    for value in values_of_ends:
+        numbers += values > value
+        numbers += values >= value
+    size = 2 * len(values_of_ends) + 2
+    numbers[missing] = size - 1
+    counts = np.bincount(codes * size + numbers, minlength=n_classes * size)
+    counts = counts.reshape(n_classes, size)[:, :-1].T
+    last = counts.sum(axis=1).cumsum()
+    first = np.append(0, last[:-1]) + 1
+    bins = ((first + last) * n_bins - 1) // (2 * max(n_known, 1))
+    table = np.zeros((n_bins, n_classes), dtype=np.int64)
+    occurs = last >= first
+    np.add.at(table, bins[occurs], counts[occurs])
+    return table
 
 
 def _statistics(tables):

@@ -186,7 +186,12 @@ class DaskBackend(ParallelBackendBase):
 
     @contextmanager
     def retrieval_context(self):
-        """Leave the place of a task that waits for calls to others."""
+        """Leave the place of a task that waits for calls to others.
+
+        Yields
+        ------
+        None
+        """
         with leaving_the_worker():
             yield
 

@@ -133,6 +133,32 @@ def test_more_bins_than_clips():
     assert np.ravel(chi2_binned(X, y, n_bins=1000)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("n_bins", [2, 3, 10, 64])
+def test_many_clips_are_counted_as_few_are(n_bins, monkeypatch):
+    """Without sorting, and in the same bins to the last clip."""
+    rng = np.random.default_rng(n_bins)
+    n_clips = 1201
+    X = rng.standard_normal((n_clips, 8)).astype(np.float32)
+    X[:, 1] = np.round(X[:, 1] * 2)
+    X[:, 2] = X[:, 2] > 2
+    X[:, 3] = 7.0
+    X[:, 4] = np.nan
+    X[rng.random(n_clips) < 0.99, 5] = np.nan
+    X[rng.random(n_clips) < 0.3, 6] = np.nan
+    X[rng.random(n_clips) < 0.6, 7] = -1.0
+    y = rng.integers(5, size=n_clips)
+    used = []
+    original = _chi2._table
+    monkeypatch.setattr(_chi2, "_table", lambda *a: used.append(1) or original(*a))
+    found = chi2_binned(X, y, n_bins=n_bins)
+    assert len(used) == 8
+    monkeypatch.setattr(_chi2, "_MANY_CLIPS", n_clips + 1)
+    expected = chi2_binned(X, y, n_bins=n_bins)
+    assert len(used) == 8
+    np.testing.assert_array_equal(found, expected)
+    assert (found[0] > 0).sum() == 6
+
+
 def test_blocks_do_not_show(data, monkeypatch):
     X, y = data
     whole = chi2_binned(X, y)
