@@ -229,7 +229,7 @@ class Run:
 def main():
     """Print times and whether results are the same."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--n-clips", type=int, default=40)
+    parser.add_argument("--n-clips", type=int, default=120)
     n_clips = parser.parse_args().n_clips
     # Short names: Ray's sockets lie there.
     folder = Path(tempfile.mkdtemp(prefix="skmer-"))

@@ -10,6 +10,8 @@ multiple of the features' size. The exponent is the slope of log time over log s
 through all sizes and between the last two; at most 1.05 is wanted of everything but
 exact support vector machines, whose approximation (1,000 landmarks) is measured beside
 them; votes are exact up to 10,000 labelled clips, so that their exponents say little.
+``control`` is a step without skmer: what a copy by NumPy and naive Bayes by
+scikit-learn cost, whose exponents are the machine's.
 
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/scale.py
 
@@ -292,6 +294,16 @@ def cache(meter, X, y):
         store.close()
 
 
+def control(meter, X, y):
+    """What the machine itself makes of more rows: NumPy and scikit-learn alone."""
+    from sklearn.naive_bayes import GaussianNB
+
+    X = X.to_numpy()
+    meter("control: a copy", lambda: [np.multiply(X, 2).sum() for _ in range(5)])
+    bayes = GaussianNB().fit(X[:5000], y[:5000])
+    meter("control: naive Bayes", lambda: bayes.predict_proba(X))
+
+
 # Step: function, modes of labels, other columns than all, rows that lack streams,
 # the largest size
 CODES = {"codes": 128}
@@ -309,6 +321,7 @@ STEPS = {
     "aligner": (aligner, ("few",), None, 0.1, SIZES[-1]),
     "cross_fit": (cross_fit, ("few", "all"), None, 0.1, SIZES[-1]),
     "cache": (cache, ("few",), {"audio": 1024}, 0.0, SIZES[-1]),
+    "control": (control, ("all",), None, 0.0, SIZES[-1]),
 }
 
 
