@@ -114,6 +114,6 @@ def running_cluster(kind, cache):
 
 def set_version(version):
     """Let this process be one that has another version of skmer."""
-    from skmer.utils import _dask
+    from skmer.utils import _dask_tools
 
-    _dask.__version__ = version
+    _dask_tools.__version__ = version

@@ -223,8 +223,9 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         ids = clip_ids(X) if isinstance(X, pd.DataFrame) else None
         X = self._validated(X, reset=True)
         self.streams_ = self._resolve_streams()
-        source, target = (X[:, c] for c in self.streams_.values())
-        both = ~(np.isnan(source).any(axis=1) | np.isnan(target).any(axis=1))
+        both = np.ones(len(X), dtype=bool)
+        for columns in self.streams_.values():
+            both &= ~np.isnan(X[:, columns]).any(axis=1)
         self.n_pairs_ = int(both.sum())
         if self.n_pairs_ < 2:
             raise ValueError(
@@ -239,15 +240,20 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
                 None if ids is None else ids[both], self.groups, self.n_pairs_
             )
         seed = draw_seeds(self.random_state, 1)[0]
-        self._learn(source[both], target[both], copies, units, seed)
+        source, target = (X[np.ix_(both, c)] for c in self.streams_.values())
+        self._learn(source, target, copies, units, seed)
         return self
 
     def _learn(self, source, target, copies, units, seed):
         """Train the map on pairs."""
         device = torch.device(resolve_device(self.device))
         source, target, copies = (
-            torch.from_numpy(np.ascontiguousarray(part)).to(device)
-            for part in (source.astype(np.float32), target.astype(np.float32), copies)
+            torch.from_numpy(part).to(device)
+            for part in (
+                source.astype(np.float32, copy=False),
+                target.astype(np.float32, copy=False),
+                copies,
+            )
         )
         learn, watched = self._divide(units, seed)
         learn, watched = (
@@ -308,11 +314,17 @@ class ContrastiveAligner(TransformerMixin, BaseEstimator):
         """Note the spread that mapped clips are to have: that of the target."""
         self._spread = 1.0
         if self.variant == "sound":
+            squares = np.zeros(2)
             with torch.no_grad():
-                mapped = self.module_(source)
-                placed = self.module_.place(target)
-            lengths = [float(part.square().mean().sqrt()) for part in (placed, mapped)]
-            self._spread = lengths[0] / max(lengths[1], 1e-12)
+                for start in range(0, len(source), _BLOCK):
+                    block = slice(start, start + _BLOCK)
+                    placed = self.module_.place(target[block])
+                    mapped = self.module_(source[block])
+                    squares += [
+                        float(part.double().square().sum()) for part in (placed, mapped)
+                    ]
+            lengths = np.sqrt(squares / target.numel())
+            self._spread = float(lengths[0] / max(lengths[1], 1e-12))
 
     def transform(self, X):
         """Put the mapped stream in the place of the one that was mapped.

@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from concurrent.futures import CancelledError
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from queue import Empty, SimpleQueue
 
 from joblib import effective_n_jobs
@@ -18,11 +18,15 @@ from joblib.parallel import get_active_backend
 from skmer._version import __version__
 from skmer.clips._apart import Apart, process_died
 from skmer.exceptions import ExtractionWarning
-from skmer.utils._dask import (
+from skmer.utils._dask_tools import (
+    LOOK,
+    PATIENCE,
     connection_lost,
     in_dask_worker,
     leaving_the_worker,
-    refuse_another_version,
+    no_workers_left,
+    pack,
+    unpack,
 )
 
 # Tasks under way for each core: one that runs, one that waits beside it.
@@ -30,10 +34,6 @@ _AHEAD = 2
 # After how many deaths of workers a task gets a process of its own. One may be that of
 # a machine; a second model beside the worker's might not fit on its GPU.
 _DEATHS = 2
-# How often is looked how large the cluster is, and whether it is there, seconds.
-_LOOK = 5.0
-# After how long without any worker there is a word of it, seconds.
-_PATIENCE = 30.0
 
 
 class WorkerDied(Exception):
@@ -115,10 +115,10 @@ def run_on_cluster(cluster, function, clips, tasks, stop):
             yield list(task), results
 
 
-def _run_there(version, function, clips, apart):
+def _run_there(version, packed, clips, apart):
     """Run a task in a worker of a cluster."""
     try:
-        refuse_another_version(version)
+        function = unpack(version, packed)
         if not (apart or _n_deaths() >= _DEATHS):
             return function(clips)
         with closing(Apart(function)) as process:
@@ -165,11 +165,19 @@ class _Dask:
         try:
             return sum(self.client.ncores().values())
         except OSError as error:
-            raise _connection_lost(error) from error
+            raise self.lost(error) from error
+
+    def lost(self, error):
+        """Return the error that says that the scheduler is gone."""
+        return connection_lost(
+            self.client,
+            error,
+            "What came back before is in the cache of every encoder that has one. ",
+        )
 
     def n_tasks(self):
         """Return how many tasks may be under way."""
-        if time.monotonic() - self.looked > _LOOK:
+        if time.monotonic() - self.looked > LOOK:
             self.looked, self.n_cores = time.monotonic(), self.count_cores()
         return _AHEAD * max(1, self.n_cores)
 
@@ -182,7 +190,7 @@ class _Dask:
         future = self.client.submit(
             _run_there,
             __version__,
-            function,
+            pack(function),
             clips,
             apart,
             pure=False,
@@ -197,18 +205,14 @@ class _Dask:
         since, told = time.monotonic(), False
         while True:
             try:
-                return self.done.get(timeout=_LOOK)
+                return self.done.get(timeout=LOOK)
             except Empty:
                 pass
-            late = time.monotonic() - since > _PATIENCE
+            late = time.monotonic() - since > PATIENCE
             if late and not told and self.count_cores() == 0:
                 told = True
                 warnings.warn(
-                    f"Dask's scheduler {self.client.scheduler.address} has no workers "
-                    "left. The tasks wait for new ones; start workers with a nanny "
-                    "(the default) and they come back when they die.",
-                    ExtractionWarning,
-                    stacklevel=2,
+                    no_workers_left(self.client), ExtractionWarning, stacklevel=2
                 )
 
     def result(self, future):
@@ -223,20 +227,15 @@ class _Dask:
         except (CancelledError, OSError) as error:
             if future.status == "error":
                 raise
-            raise _connection_lost(error) from error
+            raise self.lost(error) from error
 
     def close(self):
         """Drop the tasks that have not begun."""
         if self.started:
-            self.client.cancel(list(self.started))
+            # Of a client that was closed nothing needs to be taken back
+            with suppress(Exception):
+                self.client.cancel(list(self.started))
             self.started.clear()
-
-
-def _connection_lost(error):
-    return connection_lost(
-        error,
-        "What came back before is in the cache of every encoder that has one. ",
-    )
 
 
 class _Ray:
@@ -279,7 +278,8 @@ class _Ray:
 
     def start(self, function, clips, apart):
         """Start a task; return what it is known by."""
-        reference = self.remote.remote(__version__, function, clips, apart)
+        packed = self.ray.cloudpickle.dumps(function)
+        reference = self.remote.remote(__version__, packed, clips, apart)
         self.started.add(reference)
         return reference
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from skmer.modules._adapters import BottleneckAdapter
 from skmer.modules._random import RandomSource, bernoulli, linear
+from skmer.modules._spread import mean_and_spread
 
 
 class AdaptedStream(nn.Module):
@@ -77,11 +78,8 @@ class AdaptedStream(nn.Module):
         values : Tensor of shape (n_clips, width)
             Their features.
         """
-        values = values.double()
-        spread = values.std(dim=0, correction=0)
-        # A column that is constant is only centred.
-        spread[spread <= 1e-12 * values.abs().amax(dim=0)] = 1.0
-        self.mean.copy_(values.mean(dim=0))
+        mean, spread = mean_and_spread(values)
+        self.mean.copy_(mean)
         self.scale.copy_(spread)
 
     def forward(self, values: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from skmer.modules._losses import LearnedTemperature, info_nce
 from skmer.modules._random import Dropout, RandomSource, linear
+from skmer.modules._spread import mean_and_spread
 
 _VARIANTS = ("sound", "paper")
 
@@ -89,11 +90,8 @@ class StreamMap(nn.Module):
         if self.variant == "paper":
             return
         for name, values in (("source", source), ("target", target)):
-            values = values.double()
-            spread = values.std(dim=0, correction=0)
-            # A column that is constant is only centred.
-            spread[spread <= 1e-12 * values.abs().amax(dim=0)] = 1.0
-            getattr(self, f"{name}_mean").copy_(values.mean(dim=0))
+            mean, spread = mean_and_spread(values)
+            getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_scale").copy_(spread)
 
     def forward(self, source: Tensor) -> Tensor:

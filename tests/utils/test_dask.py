@@ -1,5 +1,6 @@
 """joblib's calls on a real Dask cluster of two processes, and workers that die."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -76,8 +77,15 @@ def _die(number):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _fail(number):
-    raise ZeroDivisionError(f"call {number}")
+def _fail(number, error):
+    raise error(f"call {number}")
+
+
+def _fail_at(number, last):
+    time.sleep(0.05)
+    if number == last:
+        raise FileNotFoundError(f"call {number}")
+    return number
 
 
 def test_calls_run_in_the_workers_in_order(backend, client):
@@ -104,10 +112,12 @@ def test_calls_within_calls_run_where_these_do(backend):
 
 def test_an_error_keeps_its_type(backend):
     with parallel_config(backend=backend):
-        with pytest.raises(ZeroDivisionError, match="call 0") as caught:
-            Parallel()(delayed(_fail)(0) for _ in range(3))
-        [note] = caught.value.__notes__
-        assert "in a worker on" in note and "in _fail" in note
+        for error in (ZeroDivisionError, FileNotFoundError):
+            with pytest.raises(error, match="call 0") as caught:
+                Parallel()(delayed(_fail)(0, error) for _ in range(3))
+            [note] = caught.value.__notes__
+            assert "in a worker on" in note and "in _fail" in note
+            assert "_dask" not in note.replace("test_dask", "")
         assert Parallel()(delayed(abs)(i) for i in (-1, 2)) == [1, 2]
 
 
@@ -119,7 +129,7 @@ def test_large_arguments_are_sent_once(backend, client):
     original = client.scatter
 
     def scatter(arguments, **options):
-        sent.append((arguments[0], options["broadcast"]))
+        sent.append(arguments[0])
         return original(arguments, **options)
 
     client.scatter = scatter
@@ -131,9 +141,7 @@ def test_large_arguments_are_sent_once(backend, client):
     finally:
         del client.scatter
     assert sums == [2.0**18] * 6 and small == [9.0] * 3 and lengths == [50_000] * 3
-    assert len(sent) == 2 and all(broadcast for _, broadcast in sent)
-    assert sent[0][0] is array and sent[1][0] is names
-    del sent[:]
+    assert len(sent) == 2 and sent[0] is array and sent[1] is names
     # The workers do not keep them.
     deadline = time.monotonic() + 20
     while client.who_has():
@@ -270,6 +278,60 @@ def test_another_version(backend, client):
         client.run(set_version, skmer.__version__)
 
 
+def test_runs_at_the_same_time_are_each_their_own(backend):
+    """One fails, and the others come to their end with their own settings."""
+
+    def failing():
+        with pytest.raises(FileNotFoundError, match="call 2"):
+            Parallel()(delayed(_fail_at)(i, last=2) for i in range(9))
+
+    def setting():
+        return skmer.get_config()["dtype"]
+
+    def thread():
+        with parallel_config(backend=backend):
+            found.append(Parallel()(delayed(_fail_at)(i, last=-1) for i in range(9)))
+
+    found = []
+    threads = [threading.Thread(target=thread) for _ in range(2)]
+    with parallel_config(backend=backend):
+        with skmer.config_context(dtype="float16"):
+            lazy = Parallel(return_as="generator")(
+                delayed(setting)() for _ in range(12)
+            )
+            first = next(lazy)
+        for each in threads:
+            each.start()
+        failing()
+        assert [first, *lazy] == ["float16"] * 12
+    for each in threads:
+        each.join(30)
+    assert found == [list(range(9))] * 2
+
+
+@needs_kill
+def test_a_worker_that_dies_as_it_is_sent_an_argument(backend, client):
+    large = np.ones(2**24)
+    victim = list(client.run(os.getpid).values())[0]
+    timer = threading.Timer(0.03, os.kill, (victim, signal.SIGKILL))
+    with parallel_config(backend=backend):
+        timer.start()
+        assert Parallel()(delayed(_sum)(large, None) for _ in range(4)) == [2.0**24] * 4
+        assert Parallel()(delayed(_sum)(large, None) for _ in range(4)) == [2.0**24] * 4
+    timer.join()
+
+
+def test_workers_that_lack_a_module(backend, client, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def double(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("only_here")
+    with parallel_config(backend=backend):
+        with pytest.raises(ModuleNotFoundError, match="only_here") as caught:
+            Parallel()(delayed(module.double)(i) for i in range(3))
+    assert "install it on all machines" in caught.value.__notes__[0]
+    assert len(client.ncores()) == 2
+
+
 def test_joblib_inside_of_a_task(client):
     """A task that makes calls of its own waits outside of its worker's threads."""
 
@@ -285,27 +347,66 @@ def test_clients_that_will_not_do(client):
     with pytest.raises(TypeError, match="distributed.Client. Got 'tcp://127"):
         DaskBackend("tcp://127.0.0.1:8786")
     with distributed.Client(client.scheduler.address, set_as_default=False) as other:
-        assert DaskBackend(other).client is other
+        backend = DaskBackend(other)
+        assert backend.client is other
         assert DaskBackend().client is client
+    with pytest.raises(ValueError, match="client is closed"):
+        DaskBackend(other)
+    with parallel_config(backend=backend):
+        with pytest.raises(ConnectionError, match="client was closed"):
+            Parallel()(delayed(abs)(i) for i in range(3))
+    with pytest.raises(TypeError, match=r"takes no 'scatter'.*resources"):
+        DaskBackend(client, scatter=[1])
 
 
-def test_no_client_and_no_workers(tmp_path):
-    script = """
+def test_a_client_that_is_closed_meanwhile(client):
+    with distributed.Client(client.scheduler.address, set_as_default=False) as other:
+        timer = threading.Timer(0.3, other.close)
+        with parallel_config(backend=DaskBackend(other)):
+            timer.start()
+            with pytest.raises(ConnectionError, match="client was closed"):
+                Parallel()(delayed(time.sleep)(0.5) for _ in range(9))
+        timer.join()
+
+
+def test_clusters_without_workers(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(
+        """
+import time
+import warnings
 import pytest
 from distributed import Client, LocalCluster
 from joblib import Parallel, delayed, parallel_config
-from skmer.utils import DaskBackend
+from skmer.utils import DaskBackend, _dask_run
+
+def wait(cluster):
+    cluster.scale(0)
+    while cluster.scheduler.workers:
+        time.sleep(0.05)
 
 if __name__ == "__main__":
-    with pytest.raises(ValueError, match=r"no Dask client. Make one"):
+    with pytest.raises(ValueError, match="no Dask client. Make one"):
         DaskBackend()
-    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
-        with Client(cluster) as client:
-            backend = DaskBackend(wait_for_workers_timeout=0.1)
-            with parallel_config(backend=backend):
+    with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as c:
+        with Client(c) as client:
+            with parallel_config(backend=DaskBackend(wait_for_workers_timeout=0.1)):
                 with pytest.raises(TimeoutError, match=r"no workers.*0\\.1 s"):
                     Parallel()(delayed(abs)(i) for i in range(2))
+            with parallel_config(backend=DaskBackend(wait_for_workers_timeout=60)):
+                # One that starts workers where there is work
+                c.adapt(minimum=0, maximum=1)
+                assert Parallel()(delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
+                c.adapt(minimum=1, maximum=1).stop()
+                _dask_run.LOOK, _dask_run.PATIENCE = 0.05, 0.2
+                run = Parallel(return_as="generator")
+                with pytest.warns(RuntimeWarning, match="no workers left"):
+                    results = run(delayed(time.sleep)(0.3) for i in range(4))
+                    next(results)
+                    wait(c)
+                    time.sleep(1.5)
+                c.scale(1)
+                assert len(list(results)) == 3
 """
-    path = tmp_path / "script.py"
-    path.write_text(script)
+    )
     subprocess.run([sys.executable, path], check=True, cwd=tmp_path, timeout=120)
