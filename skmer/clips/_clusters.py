@@ -22,6 +22,7 @@ from skmer.utils._dask_tools import (
     LOOK,
     PATIENCE,
     connection_lost,
+    count_threads,
     in_dask_worker,
     leaving_the_worker,
     no_workers_left,
@@ -34,6 +35,7 @@ _AHEAD = 2
 # After how many deaths of workers a task gets a process of its own. One may be that of
 # a machine; a second model beside the worker's might not fit on its GPU.
 _DEATHS = 2
+_KEPT = "What came back before is in the cache of every encoder that has one. "
 
 
 class WorkerDied(Exception):
@@ -162,18 +164,7 @@ class _Dask:
         return self.n_cores > 1 or not in_dask_worker()
 
     def count_cores(self):
-        try:
-            return sum(self.client.ncores().values())
-        except OSError as error:
-            raise self.lost(error) from error
-
-    def lost(self, error):
-        """Return the error that says that the scheduler is gone."""
-        return connection_lost(
-            self.client,
-            error,
-            "What came back before is in the cache of every encoder that has one. ",
-        )
+        return count_threads(self.client, _KEPT)
 
     def n_tasks(self):
         """Return how many tasks may be under way."""
@@ -227,15 +218,14 @@ class _Dask:
         except (CancelledError, OSError) as error:
             if future.status == "error":
                 raise
-            raise self.lost(error) from error
+            raise connection_lost(self.client, error, _KEPT) from error
 
     def close(self):
         """Drop the tasks that have not begun."""
-        if self.started:
-            # Of a client that was closed nothing needs to be taken back
+        if self.started and self.client.status == "running":
             with suppress(Exception):
                 self.client.cancel(list(self.started))
-            self.started.clear()
+        self.started.clear()
 
 
 class _Ray:

@@ -7,7 +7,7 @@ from joblib.parallel import ParallelBackendBase
 
 from skmer.exceptions import MissingDependencyError
 from skmer.utils._dask_run import Run
-from skmer.utils._dask_tools import connection_lost
+from skmer.utils._dask_tools import count_threads
 
 # Arguments of Client.submit that are not the user's here.
 _OWN = {"self", "func", "args", "kwargs", "key", "pure", "actor", "actors"}
@@ -121,17 +121,10 @@ class DaskBackend(ParallelBackendBase):
         ConnectionError
             If the client is closed or the scheduler gone.
         """
-        try:
-            if self.client.status in ("closing", "closed"):
-                raise connection_lost(self.client, None)
-            n_threads = sum(self.client.ncores().values())
-            if n_threads == 0:
-                self._wait_for_workers()
-                n_threads = sum(self.client.ncores().values())
-        except OSError as error:
-            if type(error) in (ConnectionError, TimeoutError):
-                raise
-            raise connection_lost(self.client, error) from error
+        n_threads = count_threads(self.client)
+        if n_threads == 0:
+            self._wait_for_workers()
+            n_threads = count_threads(self.client)
         # For one alone joblib would have all of them run in the calling process, also
         # where other workers are only about to come back.
         return max(2, n_threads)

@@ -19,6 +19,7 @@ from skmer.utils._dask_tools import (
     LOOK,
     PATIENCE,
     connection_lost,
+    count_threads,
     leaving_the_worker,
     no_workers_left,
     pack,
@@ -73,9 +74,7 @@ class Run(ParallelBackendBase):
         # Calls are sent by Dask's thread too, which has settings of its own.
         self.settings = {name: get_config()[name] for name in ("device", "dtype")}
         self.ended = threading.Event()
-        threading.Thread(
-            target=_watch, args=(self.client, self.ended), daemon=True
-        ).start()
+        threading.Thread(target=self._watch, args=(self.ended,), daemon=True).start()
 
     def stop_call(self):
         """End it: the workers let go of the arguments."""
@@ -109,6 +108,27 @@ class Run(ParallelBackendBase):
         """Leave the place of a task that waits for calls to others."""
         with leaving_the_worker():
             yield
+
+    def _watch(self, ended):
+        """End, or speak of, what waits for a cluster that does not come back."""
+        since, told = None, False
+        while not ended.wait(LOOK):
+            try:
+                alone = not count_threads(self.client)
+            except Exception as error:
+                # Dask calls nobody back for a client that was closed
+                for sent in list(self._unfinished):
+                    sent.fail(error)
+                return
+            if not alone:
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            elif time.monotonic() - since > PATIENCE and not told:
+                told = True
+                warnings.warn(
+                    no_workers_left(self.client), RuntimeWarning, stacklevel=2
+                )
 
     def finished(self, sent):
         """Note that calls have ended, one way or the other."""
@@ -175,18 +195,19 @@ class _Sent:
     """Calls that were sent, and what came of them.
 
     ``send`` runs in the thread that uses joblib or in that of Dask's callbacks,
-    ``_ended`` in the latter, ``drop`` in any.
+    ``_ended`` in the latter, ``fail`` also in the one that watches, ``drop`` in any.
     """
 
     def __init__(self, run, items, callback):
         self.run, self.items, self.callback = run, items, callback
         self.results = self.error = self.future = None
-        self.n_sends, self.is_dropped, self.shared = 0, False, []
+        self.n_sends, self.shared = 0, []
+        self.lock, self.has_ended = threading.Lock(), False
 
     def send(self):
         """Send them, for the first time or once more."""
         items, self.n_sends = self.items, self.n_sends + 1
-        if self.is_dropped:
+        if self.has_ended:
             return
         try:
             name = getattr(items[0][0], "__name__", "call")
@@ -199,17 +220,22 @@ class _Sent:
             )
         except Exception as error:
             # joblib would wait for ever for what Dask's thread failed to send
-            self._tell(error=error)
+            self.fail(error)
             return
         self.future = future
         future.add_done_callback(self._ended)
-        if self.is_dropped:
+        if self.has_ended:
+            # By another thread, meanwhile
             self.drop()
 
     def _ended(self, future):
-        if self.is_dropped:
+        if self.has_ended:
             return
         client = self.run.client
+        if client.status != "running":
+            # Of a client that is closed one may wait for ever
+            self.fail(connection_lost(client, "it closed the connection"))
+            return
         try:
             self._tell(future.result())
             return
@@ -241,9 +267,17 @@ class _Sent:
         # With its frames it would keep the future, and Dask both
         self._tell(error=found.with_traceback(None))
 
+    def fail(self, error):
+        """End them with an error."""
+        if self.run.client.status != "running" and not isinstance(error, OSError):
+            error = connection_lost(self.run.client, error)
+        self._tell(error=error)
+
     def _tell(self, results=None, error=None):
-        if self.is_dropped:
-            return
+        with self.lock:
+            if self.has_ended:
+                return
+            self.has_ended = True
         self.results, self.error = results, error
         self._let_go()
         self.callback(self)
@@ -255,10 +289,9 @@ class _Sent:
 
     def drop(self):
         """Take them back."""
-        self.is_dropped, future = True, self.future
+        self.has_ended, future = True, self.future
         self._let_go()
-        if future is not None:
-            # Of a client that was closed nothing needs to be taken back
+        if future is not None and self.run.client.status == "running":
             with suppress(Exception):
                 future.cancel()
 
@@ -300,24 +333,6 @@ class _Task:
                 + "".join(traceback.format_list(frames))
             )
             raise
-
-
-def _watch(client, ended):
-    """Say so where a run waits for workers that do not come back."""
-    since = None
-    while not ended.wait(LOOK):
-        try:
-            alone = not client.ncores()
-        except Exception:
-            # The calls themselves tell of a scheduler that is gone
-            return
-        if not alone:
-            since = None
-        elif since is None:
-            since = time.monotonic()
-        elif time.monotonic() - since > PATIENCE:
-            warnings.warn(no_workers_left(client), RuntimeWarning, stacklevel=2)
-            return
 
 
 def _size(argument):

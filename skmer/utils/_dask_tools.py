@@ -55,6 +55,16 @@ def connection_lost(client, error, kept=""):
     )
 
 
+def count_threads(client, kept=""):
+    """Return how many threads the workers have; raise ``connection_lost``."""
+    if client.status in ("closing", "closed"):
+        raise connection_lost(client, None, kept)
+    try:
+        return sum(client.ncores().values())
+    except OSError as error:
+        raise connection_lost(client, error, kept) from error
+
+
 def no_workers_left(client):
     """Return the words for a cluster whose workers are all gone."""
     return (

@@ -20,7 +20,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 
 import skmer
-from skmer.utils import DaskBackend
+from skmer.encoders import AcousticEncoder
+from skmer.utils import DaskBackend, _dask_run
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 
@@ -355,11 +356,14 @@ def test_clients_that_will_not_do(client):
     with parallel_config(backend=backend):
         with pytest.raises(ConnectionError, match="client was closed"):
             Parallel()(delayed(abs)(i) for i in range(3))
+        with pytest.raises(ConnectionError, match="client was closed.* cache"):
+            AcousticEncoder().transform([__file__])
     with pytest.raises(TypeError, match=r"takes no 'scatter'.*resources"):
         DaskBackend(client, scatter=[1])
 
 
-def test_a_client_that_is_closed_meanwhile(client):
+def test_a_client_that_is_closed_meanwhile(client, monkeypatch):
+    monkeypatch.setattr(_dask_run, "LOOK", 0.2)
     with distributed.Client(client.scheduler.address, set_as_default=False) as other:
         timer = threading.Timer(0.3, other.close)
         with parallel_config(backend=DaskBackend(other)):
