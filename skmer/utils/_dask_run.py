@@ -116,6 +116,9 @@ class Run(ParallelBackendBase):
             try:
                 alone = not count_threads(self.client)
             except Exception as error:
+                if self.client.status == "running":
+                    # It is only slow to answer
+                    continue
                 # Dask calls nobody back for a client that was closed
                 for sent in list(self._unfinished):
                     sent.fail(error)
