@@ -295,9 +295,8 @@ class _Ray:
             raise WorkerDied from error
 
     def close(self):
-        """Drop the tasks that have not begun."""
-        for reference in self.started:
-            self.ray.cancel(reference)
+        """Let go of the tasks, the few of which that were handed out run to the end."""
+        # A task that ends as it is cancelled makes Ray abort this process
         self.started.clear()
 
 
