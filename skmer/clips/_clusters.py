@@ -251,7 +251,6 @@ class _Ray:
             if name not in self._ACTOR_OPTIONS:
                 options[name] = value
         self.remote = ray.remote(**options)(_run_there)
-        self.started = set()
 
     @property
     def is_worth_it(self):
@@ -269,9 +268,7 @@ class _Ray:
     def start(self, function, clips, apart):
         """Start a task; return what it is known by."""
         packed = self.ray.cloudpickle.dumps(function)
-        reference = self.remote.remote(__version__, packed, clips, apart)
-        self.started.add(reference)
-        return reference
+        return self.remote.remote(__version__, packed, clips, apart)
 
     def ended(self, running):
         """Wait for any task to end and return it."""
@@ -281,7 +278,6 @@ class _Ray:
     def result(self, reference):
         """Return the result of a task that ended."""
         errors = self.ray.exceptions
-        self.started.discard(reference)
         try:
             return self.ray.get(reference)
         except errors.RayTaskError as error:
@@ -295,9 +291,10 @@ class _Ray:
             raise WorkerDied from error
 
     def close(self):
-        """Let go of the tasks, the few of which that were handed out run to the end."""
-        # A task that ends as it is cancelled makes Ray abort this process
-        self.started.clear()
+        """Do nothing: the few tasks that were handed out run to their end.
+
+        One that ends as it is cancelled would make Ray abort the calling process.
+        """
 
 
 _KINDS = {
