@@ -168,8 +168,7 @@ def _tables(values, codes, n_classes, n_bins):
     first = np.maximum.accumulate(np.where(new[:, :-1], position, 0), axis=1)
     last = np.where(new[:, 1:], position, n_clips)[:, ::-1]
     last = np.minimum.accumulate(last, axis=1)[:, ::-1]
-    # ceil(rank * n_bins / n_known) - 1 in integers, rank = (first + last) / 2
-    bins = ((first + last) * n_bins - 1) // (2 * np.maximum(n_known, 1))
+    bins = _bins(first, last, n_bins, n_known)
     bins[position > n_known] = n_bins
     cells = bins * n_classes + codes[order]
     size = (n_bins + 1) * n_classes
@@ -200,11 +199,17 @@ def _table(values, codes, n_classes, n_bins):
     counts = counts.reshape(n_classes, size)[:, :-1].T
     last = counts.sum(axis=1).cumsum()
     first = np.append(0, last[:-1]) + 1
-    bins = ((first + last) * n_bins - 1) // (2 * max(n_known, 1))
+    bins = _bins(first, last, n_bins, n_known)
     table = np.zeros((n_bins, n_classes), dtype=np.int64)
     occurs = last >= first
     np.add.at(table, bins[occurs], counts[occurs])
     return table
+
+
+def _bins(first, last, n_bins, n_known):
+    """Return the bins of equal values by their first and last ranks, from 1 on."""
+    # ceil(rank * n_bins / n_known) - 1 in integers, rank = (first + last) / 2
+    return ((first + last) * n_bins - 1) // (2 * np.maximum(n_known, 1))
 
 
 def _statistics(tables):

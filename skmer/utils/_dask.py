@@ -5,9 +5,9 @@ import inspect
 from joblib._parallel_backends import FallbackToBackend
 from joblib.parallel import ParallelBackendBase
 
-from skmer.exceptions import MissingDependencyError
 from skmer.utils._dask_run import Run
-from skmer.utils._dask_tools import count_threads
+from skmer.utils._dask_tools import count_threads, is_closed
+from skmer.utils._optional import import_optional
 
 # Arguments of Client.submit that are not the user's here.
 _OWN = {"self", "func", "args", "kwargs", "key", "pure", "actor", "actors"}
@@ -149,28 +149,21 @@ def _nothing():
 
 
 def _checked(client):
-    try:
-        from distributed import Client, get_client
-    except ImportError as error:
-        raise MissingDependencyError(
-            "DaskBackend needs the optional package 'distributed', which is not "
-            'installed. Run: pip install "skmer[dask]"',
-            name="distributed",
-        ) from error
+    distributed = import_optional("distributed", "DaskBackend")
     if client is None:
         try:
-            client = get_client()
+            client = distributed.get_client()
         except ValueError as error:
             raise ValueError(
                 "There is no Dask client. Make one first: distributed.Client(address), "
                 "or distributed.Client() for workers on this machine."
             ) from error
-    if not isinstance(client, Client):
+    if not isinstance(client, distributed.Client):
         raise TypeError(
             f"client must be a distributed.Client. Got {client!r}: make one by "
             "distributed.Client(address), or Client(cluster)."
         )
-    if client.status in ("closing", "closed"):
+    if is_closed(client):
         raise ValueError(
             "client is closed. Make a new one: distributed.Client(address)."
         )

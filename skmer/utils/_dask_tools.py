@@ -43,9 +43,14 @@ def unpack(version, packed):
         raise
 
 
+def is_closed(client):
+    """Tell whether somebody closed a client, or is about to."""
+    return client.status in ("closing", "closed")
+
+
 def connection_lost(client, error, kept=""):
     """Return the error that says that a scheduler, or the client, is gone."""
-    if client.status in ("closing", "closed"):
+    if is_closed(client):
         what = "The Dask client was closed"
     else:
         reason = getattr(error, "reason", error)
@@ -57,7 +62,7 @@ def connection_lost(client, error, kept=""):
 
 def count_threads(client, kept=""):
     """Return how many threads the workers have; raise ``connection_lost``."""
-    if client.status in ("closing", "closed"):
+    if is_closed(client):
         raise connection_lost(client, None, kept)
     try:
         return sum(client.ncores().values())

@@ -7,6 +7,7 @@ from skmer.exceptions import MissingDependencyError
 # Import name -> extra of skmer that brings it.
 EXTRAS = {
     "accelerate": "llm",
+    "distributed": "dask",
     "dlib": "face",
     "matplotlib": "plot",
     "matplotlib.pyplot": "plot",
